@@ -1,0 +1,69 @@
+"""Everything isthmus raises on purpose.
+
+* IsthmusError                exit code
+  - BadInput                  2  a file, a domain or an option cannot be used as given
+    - UnsupportedTask         2  this strategy cannot take this task (a normal answer)
+    - PluginError             2  a plugin broke its contract, or two claim one name
+  - RunFailed                 1  an adaptation started and could not finish
+  - GateFailed                3  a check that guards a result said no (parity, integrity)
+    - NotExportable           3  this artefact has no ONNX form (a normal answer)
+  - ProviderUnavailable       4  the machine lacks what was asked for
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class IsthmusError(Exception):
+    """What went wrong in one sentence; ``hint`` is what to do next, ``exit`` the exit code."""
+
+    exit = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class BadInput(IsthmusError, ValueError):
+    """A file, a domain or an option that cannot be used as given."""
+
+    exit = 2
+
+
+class UnsupportedTask(BadInput):
+    """The strategy cannot take this task."""
+
+
+class PluginError(BadInput):
+    """A plugin broke its contract, or two plugins claim one name."""
+
+
+class RunFailed(IsthmusError):
+    """An adaptation that started and could not finish."""
+
+
+class GateFailed(IsthmusError):
+    """A check that guards a result said no."""
+
+    exit = 3
+
+
+class NotExportable(GateFailed):
+    """The artefact has no ONNX form; the message says why."""
+
+
+class ProviderUnavailable(IsthmusError):
+    """The machine lacks what was asked for: a GPU, a library, a network."""
+
+    exit = 4
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the hint for a misspelt name: the closest known ones, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"Known: {', '.join(names)}." if names else "None is installed."

@@ -1,0 +1,111 @@
+"""Reading rows, whatever holds them: arrays, CSR matrices, image files, graphs.
+
+Everything that reads instances goes through these functions, so that a strategy need not know
+whether a domain is in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MIX = np.uint64(0xFF51AFD7ED558CCD)
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """What a container of instances offers when it is neither an array nor a CSR matrix."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+    def row_keys(self) -> NDArray[np.uint64]:
+        """Return one hash of the content of each instance, uint64 (n,)."""
+
+
+def count(x: Any) -> int:
+    """Return the number of instances; SciPy's sparse matrices refuse ``len``."""
+    return int(x.shape[0]) if hasattr(x, "shape") else len(x)
+
+
+def is_sparse(x: Any) -> bool:
+    return hasattr(x, "indptr")
+
+
+def dense(x: Any) -> NDArray[np.float32]:
+    """Return float32 rows; a CSR matrix becomes an array."""
+    return np.asarray(x.toarray() if is_sparse(x) else x, np.float32)
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Yield slices that cover ``range(n)``; one empty slice when n is 0."""
+    for start in range(0, max(n, 1), size):
+        yield slice(start, min(start + size, n))
+
+
+def concatenate(parts: list[Any]) -> Any:
+    """Stack the rows of several domains."""
+    if len(parts) == 1:
+        return parts[0]
+    if any(is_sparse(p) for p in parts):
+        from scipy import sparse
+
+        return sparse.vstack([sparse.csr_matrix(p) for p in parts], format="csr")
+    return np.concatenate([p if isinstance(p, np.ndarray) else p[np.arange(len(p))] for p in parts])
+
+
+def row_keys(x: Any) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each row's content, uint64 (n,); O(n d) time, bounded memory."""
+    if is_sparse(x):
+        return _sparse_keys(x)
+    if not isinstance(x, np.ndarray):
+        return np.asarray(x.row_keys(), np.uint64)
+    keys = np.zeros(len(x), np.uint64)
+    for part in chunks(len(x), 4096):
+        raw = np.ascontiguousarray(x[part]).reshape(len(x[part]), -1).view(np.uint8)
+        if raw.shape[1] % 8:
+            raw = np.pad(raw, ((0, 0), (0, 8 - raw.shape[1] % 8)))
+        words = raw.view(np.uint64)
+        keys[part] = mix(words + _salt(words.shape[1])).sum(1, dtype=np.uint64)
+    return keys
+
+
+def canonical_order(x: Any, y: Any = None) -> NDArray[np.int64]:
+    """Return an order of the rows that depends on their content alone, int64 (n,).
+
+    A random choice made in this order is the same however the caller sorted the rows.
+    """
+    keys = row_keys(x)
+    if y is not None:
+        keys = keys + np.uint64(3) * row_keys(np.asarray(y).reshape(len(keys), -1))
+    return np.argsort(keys, kind="stable").astype(np.int64)
+
+
+def fingerprint(x: Any, y: Any = None) -> str:
+    """Return a SHA-256 of rows and labels, in the order given."""
+    h = hashlib.sha256(row_keys(x).tobytes())
+    if y is not None:
+        h.update(np.ascontiguousarray(y).tobytes())
+    return h.hexdigest()
+
+
+def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread each bit over the word (the finaliser of MurmurHash3)."""
+    words = (words ^ (words >> np.uint64(33))) * _MIX
+    return words ^ (words >> np.uint64(29))
+
+
+def _salt(n: int) -> NDArray[np.uint64]:
+    return mix(np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+
+
+def _sparse_keys(x: Any) -> NDArray[np.uint64]:
+    if not x.has_sorted_indices:
+        x = x.sorted_indices()
+    data = np.asarray(x.data, np.float64).view(np.uint64)
+    salt = mix(np.asarray(x.indices, np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    total = np.concatenate([[np.uint64(0)], np.cumsum(mix(data + salt), dtype=np.uint64)])
+    return np.asarray(total[x.indptr[1:]] - total[x.indptr[:-1]], np.uint64)

@@ -1,0 +1,147 @@
+"""How to adapt: the one interface that every plugin implements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+import numpy as np
+
+from isthmus import rows
+from isthmus.errors import NotExportable, UnsupportedTask
+
+if TYPE_CHECKING:
+    from isthmus.deploy.export import OnnxGraph
+    from isthmus.domain import Domain, Predictions, Schema, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a strategy asks of a task. Declared, so that CLI, comparison and checks agree."""
+
+    kinds: frozenset[str]
+    sources: Literal["one", "any", "optional", "none"] = "one"
+    support: bool = False  # labelled target instances
+    start: Literal["unused", "required", "or-sources"] = "unused"  # a model to begin from
+    outputs: frozenset[str] = frozenset({"classes", "values"})  # classification, regression
+
+    def refusal(self, task: Task) -> str | None:
+        """Say why the task cannot be taken, or None when it can."""
+        if task.schema.kind not in self.kinds:
+            return f"reads {sorted(self.kinds)} domains, got a {task.schema.kind!r} domain"
+        if not task.schema.width:
+            return "needs to know the classes or outputs; no labelled domain names them"
+        if ("values" if task.schema.is_regression else "classes") not in self.outputs:
+            return f"predicts {sorted(self.outputs)}, got {_output(task.schema)}"
+        if self.sources in ("one", "any") and not task.sources:
+            return "needs a source domain"
+        if self.sources == "one" and len(task.sources) > 1:
+            return f"takes one source domain, got {len(task.sources)}"
+        if self.support and task.support is None:
+            return "needs labelled target instances (task.support)"
+        if self.start == "required" and task.start is None:
+            return "needs a model to start from (task.start)"
+        if self.start == "or-sources" and task.start is None and not task.sources:
+            return "needs a model to start from (task.start) or a source domain"
+        return _unusable(task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where and how one adaptation runs. Carries no hyper-parameter.
+
+    ``log(step, values)`` gets numbers, ``say(sentence)`` gets what a person should know,
+    ``progress(stage, done, total)`` moves a bar, ``watch(network, step)`` sees each training
+    step before its gradient (tests only: it is called once per step).
+    """
+
+    seed: int = 0
+    device: str = "cpu"  # "cpu" | "cuda" | "cuda:1"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    budget: float | None = None  # seconds of training, then stop where it stands
+    checkpoint: Path | None = None  # a folder; long training resumes from it
+    checkpoint_every: float = 30.0  # seconds
+    log: Callable[[int, Mapping[str, float]], None] = field(default=lambda step, values: None)
+    say: Callable[[str], None] = field(default=lambda sentence: None)
+    progress: Callable[[str, int, int], None] = field(default=lambda stage, done, total: None)
+    watch: Callable[[Any, Any], None] | None = None
+
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+
+class Adapted(ABC):
+    """The artefact: it predicts, and perhaps exports. It never learns."""
+
+    diagnostics: Mapping[str, Any] = {}  # JSON values: what a user needs to trust the result
+
+    @abstractmethod
+    def predict(self, x: Any) -> Predictions:
+        """Return float32 (n, classes) probabilities, or (n, outputs) values in regression."""
+
+    def onnx(self) -> OnnxGraph:
+        raise NotExportable(f"{type(self).__name__} does not implement onnx()")
+
+    def save(self, folder: Path, record: Mapping[str, Any] | None = None) -> None:
+        """Write weights and JSON; ``record`` says how it was made. See artefact.load."""
+        raise NotExportable(f"{type(self).__name__} does not implement save()")
+
+
+class Strategy(ABC):
+    """A frozen recipe: a dataclass of hyper-parameters with one verb.
+
+    Subclasses are final. ``adapt`` leaves ``self`` as it was, so one instance may serve
+    many tasks and seeds; there is no clone(), no fitted state, no trailing underscore.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]  # "baseline" | "reweighting" | "alignment" | ... | a plugin's own
+    needs: ClassVar[Needs]
+    oracle: ClassVar[bool] = False  # True: reads target labels that would not exist
+
+    @abstractmethod
+    def _adapt(self, task: Task, run: Run) -> Adapted:
+        """Learn from the task. Called only with a task that ``needs`` allows."""
+
+    @final
+    def adapt(self, task: Task, run: Run = Run()) -> Adapted:
+        if reason := self.needs.refusal(task):
+            raise UnsupportedTask(f"{self.name} {reason}")
+        return self._adapt(task, run)
+
+
+def _output(schema: Schema) -> str:
+    return "regression outputs" if schema.is_regression else "classes"
+
+
+def _unusable(task: Task) -> str | None:
+    """Say what in the data no strategy can learn from."""
+    given = [*task.sources, *([task.support] if task.support else [])]
+    domains: list[Domain] = [*given, task.target]
+    for d in domains:
+        if not len(d):
+            return f"needs instances; {d.name} is empty"
+        if hole := _hole(d.x):
+            return f"needs finite numbers; {d.name} has {hole}: fill or drop missing values first"
+    if task.sources and not task.schema.is_regression:
+        present = np.unique(np.concatenate([d.y for d in task.sources]))
+        if len(present) < 2:
+            only = task.schema.classes[present[0]]
+            return f"needs two classes in the source, got only {only!r}"
+    return None
+
+
+def _hole(x: Any) -> str | None:
+    """Say where the first NaN or infinity is. Lazy containers are read when they are used."""
+    x = getattr(x, "features", x)
+    if rows.is_sparse(x):
+        return None if np.isfinite(x.data).all() else "NaN or infinity"
+    if isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating):
+        for part in rows.chunks(len(x), 65536):
+            if not (ok := np.isfinite(x[part])).all():
+                at = tuple(int(i) for i in np.argwhere(~ok)[0])
+                return f"NaN or infinity in row {at[0] + part.start}, column {at[1:]}"
+    return None
