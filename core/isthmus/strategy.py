@@ -64,6 +64,7 @@ class Run:
     budget: float | None = None  # seconds of training, then stop where it stands
     checkpoint: Path | None = None  # a folder; long training resumes from it
     checkpoint_every: float = 30.0  # seconds
+    key: str = ""  # what identifies this adaptation: a checkpoint of another one is refused
     log: Callable[[int, Mapping[str, float]], None] = field(default=lambda step, values: None)
     say: Callable[[str], None] = field(default=lambda sentence: None)
     progress: Callable[[str, int, int], None] = field(default=lambda stage, done, total: None)

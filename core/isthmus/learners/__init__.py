@@ -1,0 +1,1 @@
+"""What strategies are built from: learners, networks, and the training loop."""

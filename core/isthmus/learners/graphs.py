@@ -1,0 +1,81 @@
+"""Graph convolution by index_add, which exports to ONNX and respects repeated targets.
+
+``edges`` is int64 (2, m): from, to; both directions of an undirected edge are present.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isthmus.domain import Schema
+from isthmus.learners.architectures import Architecture
+
+
+def normalisation(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights of D^-1/2 (A + I) D^-1/2: of the edges (m, 1) and of the loops (n, 1)."""
+    ones = torch.ones_like(edges[0], dtype=x.dtype)
+    degree = torch.ones(x.shape[0], dtype=x.dtype, device=x.device).index_add(0, edges[1], ones)
+    r = degree.rsqrt()
+    return (r[edges[0]] * r[edges[1]])[:, None], (r * r)[:, None]
+
+
+def propagate(h: Tensor, edges: Tensor, norm: tuple[Tensor, Tensor], steps: int = 1) -> Tensor:
+    """Multiply features (n, d) ``steps`` times by the normalised adjacency; O(steps m d)."""
+    across, loop = norm
+    for _ in range(steps):
+        h = (h * loop).index_add(0, edges[1], h[edges[0]] * across)
+    return h
+
+
+class Convolution(nn.Module):
+    """P^steps (x W) + b; ``x`` may be a sparse CSR tensor (training on bags of words)."""
+
+    def __init__(self, d: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d, width)
+
+    def forward(
+        self, x: Tensor, edges: Tensor, norm: tuple[Tensor, Tensor], steps: int = 1
+    ) -> Tensor:
+        w = self.linear.weight.T
+        h = torch.sparse.mm(x, w) if x.layout == torch.sparse_csr else x @ w
+        return propagate(h, edges, norm, steps) + self.linear.bias
+
+
+class GraphEncoder(nn.Module):
+    """Kipf & Welling's layers. ``steps`` may differ between source and target (see A2GNN)."""
+
+    def __init__(self, d: int, width: int, layers: int, steps: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Convolution(width if i else d, width) for i in range(layers))
+        self.steps, self.dropout = steps, dropout
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        return self.walk(x, edges, self.steps)
+
+    def walk(self, x: Tensor, edges: Tensor, steps: int) -> Tensor:
+        norm = normalisation(self.layers[0].linear.weight.new_empty(x.shape[0], 1), edges)
+        for layer in self.layers:
+            x = F.dropout(layer(x, edges, norm, steps).relu(), self.dropout, self.training)
+        return x
+
+
+@dataclass(frozen=True, kw_only=True)
+class GCN(Architecture):
+    """Graph convolutional network (Kipf & Welling, ICLR 2017, arXiv:1609.02907)."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"graph"})
+
+    width: int = 128
+    layers: int = 2
+    steps: int = 1  # propagations per layer
+    dropout: float = 0.5
+
+    def encoder(self, schema: Schema, *, pretrained: bool) -> tuple[nn.Module, int]:
+        d = schema.shape[0]
+        return GraphEncoder(d, self.width, self.layers, self.steps, self.dropout), self.width
