@@ -1,0 +1,1 @@
+"""Evaluators that read no target labels, and may therefore choose between models."""
