@@ -14,18 +14,20 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from isthmus import rows, settings
-from isthmus.deploy.export import OnnxGraph
 from isthmus.domain import Predictions, Schema
 from isthmus.errors import BadInput
 from isthmus.graph import Graph
 from isthmus.strategy import Adapted
+
+if TYPE_CHECKING:
+    from isthmus.deploy.export import OnnxGraph
 
 FORMAT = 1
 KNOWN_FILES = {"adapted.json", "weights.safetensors", "log.jsonl", "checkpoint"}
@@ -90,6 +92,8 @@ class TorchAdapted(Adapted):
         return np.asarray(out.float().cpu().numpy())
 
     def onnx(self) -> OnnxGraph:
+        from isthmus.deploy.export import OnnxGraph
+
         inputs, dynamic = self.part.example()
         return OnnxGraph(
             module=self.part,

@@ -1,1 +1,14 @@
-"""Entry point of the alignment plugin."""
+"""Entry point of the alignment family."""
+
+from __future__ import annotations
+
+from isthmus import Strategy, hookimpl
+
+
+@hookimpl
+def isthmus_strategies() -> list[type[Strategy]]:
+    from isthmus_alignment.deep.dann import DANN
+    from isthmus_alignment.deep.mcc import MCC
+    from isthmus_alignment.shallow.coral import CORAL
+
+    return [CORAL, DANN, MCC]

@@ -1,1 +1,13 @@
-"""Entry point of the reweighting plugin."""
+"""Entry point of the reweighting family."""
+
+from __future__ import annotations
+
+from isthmus import Strategy, hookimpl
+
+
+@hookimpl
+def isthmus_strategies() -> list[type[Strategy]]:
+    from isthmus_reweighting.discriminator import Discriminator
+    from isthmus_reweighting.ulsif import ULSIF
+
+    return [Discriminator, ULSIF]

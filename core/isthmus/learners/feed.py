@@ -44,9 +44,10 @@ class Feed:
         y = domain.y if isinstance(domain, Labelled) else None
         self.order = rows.canonical_order(domain.x, y)
         self.y = None if y is None else torch.from_numpy(y).to(device)
-        self.weight = None if weight is None else torch.as_tensor(weight, dtype=torch.float32)
-        if self.weight is not None:
-            self.weight = self.weight.to(device)
+        self.weight: Tensor | None = None
+        if weight is not None:  # of mean 1, so that the loss of a batch is an unbiased estimate
+            w = np.asarray(weight, np.float64)
+            self.weight = torch.tensor(w / w.mean(), dtype=torch.float32, device=device)
         self.resident: Any = None
         if isinstance(domain.x, Graph):
             self.resident = self._graph(domain.x)
@@ -75,13 +76,14 @@ class Feed:
 
     def _index(self, i: int) -> NDArray[np.int64]:
         """Return the rows of batch i: consecutive places in an endless chain of shuffles."""
-        n, size = len(self.order), min(self.size, len(self.order))
-        per_epoch = n // size  # the rest of an epoch is dropped: batches keep one size
+        n, size = len(self.order), self.size
+        per_epoch = max(n // size, 1)  # the rest of an epoch is dropped: batches keep one size
         epoch, place = divmod(i, per_epoch)
         if self._epoch[0] != epoch:
             shuffle = np.random.default_rng((*self.seed, epoch)).permutation(n)
             self._epoch = (epoch, self.order[shuffle])
-        return self._epoch[1][place * size : (place + 1) * size]
+        rows_ = self._epoch[1][place * size : (place + 1) * size]
+        return rows_ if len(rows_) == size else np.resize(rows_, size)  # few rows are repeated
 
     def _resident(self, i: int) -> Batch:
         if isinstance(self.x, Graph):

@@ -16,10 +16,10 @@ from isthmus.domain import Schema
 from isthmus.learners.architectures import Architecture
 
 
-def normalisation(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+def normalisation(n: int, edges: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weights of D^-1/2 (A + I) D^-1/2: of the edges (m, 1) and of the loops (n, 1)."""
-    ones = torch.ones_like(edges[0], dtype=x.dtype)
-    degree = torch.ones(x.shape[0], dtype=x.dtype, device=x.device).index_add(0, edges[1], ones)
+    ones = torch.ones_like(edges[0], dtype=torch.float32)
+    degree = torch.ones(n, device=edges.device).index_add(0, edges[1], ones)
     r = degree.rsqrt()
     return (r[edges[0]] * r[edges[1]])[:, None], (r * r)[:, None]
 
@@ -48,7 +48,7 @@ class Convolution(nn.Module):
 
 
 class GraphEncoder(nn.Module):
-    """Kipf & Welling's layers. ``steps`` may differ between source and target (see A2GNN)."""
+    """Kipf & Welling's layers; ``steps`` may differ between source and target (see A2GNN)."""
 
     def __init__(self, d: int, width: int, layers: int, steps: int, dropout: float) -> None:
         super().__init__()
@@ -56,13 +56,18 @@ class GraphEncoder(nn.Module):
         self.steps, self.dropout = steps, dropout
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        return self.walk(x, edges, self.steps)
+        return self.last(self.hidden(x, edges, self.steps), edges)
 
-    def walk(self, x: Tensor, edges: Tensor, steps: int) -> Tensor:
-        norm = normalisation(self.layers[0].linear.weight.new_empty(x.shape[0], 1), edges)
+    def hidden(self, x: Tensor, edges: Tensor, steps: int) -> Tensor:
+        """Return what the convolutions make of the nodes, (n, width)."""
+        norm = normalisation(x.shape[0], edges)
         for layer in self.layers:
             x = F.dropout(layer(x, edges, norm, steps).relu(), self.dropout, self.training)
         return x
+
+    def last(self, h: Tensor, edges: Tensor) -> Tensor:
+        """Propagate once more: P (h W) = (P h) W, so that the linear head is a convolution."""
+        return propagate(h, edges, normalisation(h.shape[0], edges))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +77,7 @@ class GCN(Architecture):
     kinds: ClassVar[frozenset[str]] = frozenset({"graph"})
 
     width: int = 128
-    layers: int = 2
+    layers: int = 1  # besides the head, which is a convolution too
     steps: int = 1  # propagations per layer
     dropout: float = 0.5
 

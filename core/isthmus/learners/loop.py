@@ -34,7 +34,7 @@ class Training:
 
     steps: int = 2000
     batch_size: int = 64  # of each domain
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = 0.01
     momentum: float = 0.9  # Nesterov
     weight_decay: float = 1e-3
@@ -187,8 +187,9 @@ def _fabric(run: Run) -> Any:
 
 
 def _optimiser(groups: list[dict[str, Any]], t: Training) -> torch.optim.Optimizer:
-    if t.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=t.lr, weight_decay=t.weight_decay)
+    if t.optimiser != "sgd":
+        kind = torch.optim.Adam if t.optimiser == "adam" else torch.optim.AdamW
+        return kind(groups, lr=t.lr, weight_decay=t.weight_decay)
     return torch.optim.SGD(
         groups,
         lr=t.lr,

@@ -75,12 +75,15 @@ class Network(Part):
         return z * self.y_scale + self.y_mean if self.schema.is_regression else z.softmax(dim=1)
 
     def loss(self, z: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return the mean (weighted) cross-entropy, or squared error of standardised values."""
+        """Return the mean cross-entropy, or squared error of standardised values.
+
+        ``weight`` (n,) has mean 1 over the domain, not over the batch.
+        """
         if not self.schema.is_regression:
             each = F.cross_entropy(z, y, reduction="none")
         else:
             each = ((y - self.y_mean) / self.y_scale - z).square().mean(1)
-        return each.mean() if weight is None else (weight * each).sum() / weight.sum()
+        return each.mean() if weight is None else (weight * each).mean()
 
     def groups(self) -> list[dict[str, Any]]:
         """Return the optimiser's parameter groups with their learning-rate factors."""

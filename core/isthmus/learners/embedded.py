@@ -1,0 +1,96 @@
+"""Table strategies on images: embed once, adapt the features, export as one graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus import rows
+from isthmus import settings as recipes
+from isthmus.artefact import Part, TorchAdapted
+from isthmus.domain import Domain, Labelled, Schema, Task
+from isthmus.errors import NotExportable, UnsupportedTask
+from isthmus.learners.architectures import Architecture, RawPixels
+from isthmus.learners.loop import seeded
+from isthmus.learners.network import Network
+from isthmus.strategy import Adapted, Needs, Run, Strategy
+
+CHUNK = 64  # images per forward pass
+
+
+class EmbeddedPart(Part):
+    """head(encoder(pixels))."""
+
+    def __init__(self, net: Network, head: Part) -> None:
+        super().__init__()
+        self.pixels, self.encoder, self.head = net.pixels, net.encoder, head
+        self.made = net.settings()
+
+    def forward(self, image: Tensor) -> Tensor:
+        out: Tensor = self.head(self.encoder(self.pixels(image)))
+        return out
+
+    def settings(self) -> dict[str, Any]:
+        head = {"part": recipes.reference(type(self.head)), **self.head.settings()}
+        return {"network": self.made, "head": head}
+
+    @classmethod
+    def build(cls, settings: dict[str, Any]) -> Self:
+        head = dict(settings["head"])
+        kind: type[Part] = recipes.resolve(head.pop("part"), Part)  # type: ignore[type-abstract]
+        return cls(Network.build(settings["network"]), kind.build(head))
+
+    def example(self) -> tuple[dict[str, Tensor], dict[str, dict[int, str]]]:
+        return self.pixels.example()
+
+    def preprocessing(self) -> dict[str, Any]:
+        return self.pixels.describe()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded(Strategy):
+    """Any table strategy on images, through a frozen network (or the raw pixels)."""
+
+    name: ClassVar[str] = "embedded"
+    family: ClassVar[str] = "alignment"
+    needs: ClassVar[Needs] = Needs(kinds=frozenset({"image"}), sources="any")
+
+    strategy: Strategy
+    network: Architecture = RawPixels()
+
+    def _adapt(self, task: Task, run: Run) -> Adapted:
+        if task.start is not None:
+            raise UnsupportedTask(f"{self.strategy.name} on embedded images starts from no model")
+        raw = getattr(task.target.x, "raw", task.target.x)
+        with seeded(run):
+            net = Network(task.schema, self.network, accepts=int(raw.shape[3]), pretrained=True)
+        net.to(run.device).eval()
+        schema = dataclasses.replace(task.schema, kind="table", shape=(net.width,))
+        inner = Task(
+            sources=tuple(_embed(net, d, schema, run) for d in task.sources),
+            target=_embed(net, task.target, schema, run),
+            support=None if task.support is None else _embed(net, task.support, schema, run),
+        )
+        adapted = self.strategy.adapt(inner, run)
+        if not isinstance(adapted, TorchAdapted):
+            raise NotExportable(f"{self.strategy.name} returns no torch module to put on a network")
+        part = EmbeddedPart(net, adapted.part).to(run.device)
+        return TorchAdapted(part=part, schema=task.schema, diagnostics=adapted.diagnostics)
+
+
+def _embed(net: Network, domain: Any, schema: Schema, run: Run) -> Any:
+    """Return the domain with features (n, width) float32 for instances, computed in chunks."""
+    n, out = len(domain), np.empty((len(domain), net.width), np.float32)
+    with torch.inference_mode():
+        for part in rows.chunks(n, CHUNK):
+            x = torch.from_numpy(np.ascontiguousarray(domain.x[part])).to(run.device)
+            out[part] = net.encode(net.prepare(x)).float().cpu().numpy()
+            run.progress(f"embed {domain.name}", part.stop, n)
+    if isinstance(domain, Labelled):
+        return Labelled(name=domain.name, schema=schema, x=out, y=domain.y)
+    return Domain(name=domain.name, schema=schema, x=out)

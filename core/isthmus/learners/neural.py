@@ -1,0 +1,74 @@
+"""Networks as learners, and the four lines that every deep strategy shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from isthmus.artefact import TorchAdapted
+from isthmus.domain import Domain, Labelled, Labels, Schema, Task
+from isthmus.learners.architectures import Architecture
+from isthmus.learners.learner import Learner
+from isthmus.learners.linear import Linear
+from isthmus.learners.loop import Objective, Supervised, Training, seeded, train
+from isthmus.learners.network import Network, network_for
+from isthmus.strategy import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neural(Learner):
+    """Any network by stochastic gradients; ``network=None`` takes the kind's default:
+    MLP on tables, LeNet on small images (a pretrained backbone on larger ones), GCN on graphs."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"table", "image", "graph"})
+
+    network: Architecture | None = None
+    training: Training = Training()
+
+    def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
+        source = Labelled(name="source", schema=schema, x=x, y=y)
+        return self.fit_task(Task(target=source, sources=(source,)), weight, run)
+
+    def fit_task(self, task: Task, weight: Any, run: Run) -> TorchAdapted:
+        """Learn from the sources; the target only says what images look like when deployed."""
+        return adapt_network(
+            task, run, self.network, self.training, lambda net: Supervised(), weight=weight
+        )
+
+
+def fit_learner(learner: Learner | None, task: Task, run: Run, weight: Any = None) -> TorchAdapted:
+    """Fit on the pooled sources; None takes Linear on tables and Neural on everything else."""
+    if learner is None:
+        learner = Linear() if task.schema.kind == "table" else Neural(training=brief(task.schema))
+    if isinstance(learner, Neural):
+        return learner.fit_task(task, weight, run)
+    source = task.source
+    return learner.fit(source.x, source.y, weight, task.schema, run)
+
+
+def adapt_network(
+    task: Task,
+    run: Run,
+    network: Architecture | None,
+    training: Training,
+    objective: Callable[[Network], Objective],
+    weight: Any = None,
+) -> TorchAdapted:
+    """Build a network for the task, train it on sources and target, and return it."""
+    with seeded(run):
+        net = network_for(task, network)
+        target: Domain = task.target
+        done = train(net, objective(net), task.source, target, run, training, weight=weight)
+    return TorchAdapted(part=net, schema=task.schema, diagnostics={"training": done})
+
+
+def brief(schema: Schema) -> Training:
+    """Return the default training of a kind: full-batch epochs on graphs, else batches."""
+    return FULL_BATCH if schema.kind == "graph" else Training()
+
+
+# Kipf & Welling's optimiser with the settings that graph adaptation papers share (A2GNN, UDAGCN).
+FULL_BATCH = Training(
+    steps=200, optimiser="adam", lr=5e-3, weight_decay=5e-3, schedule="constant"
+)

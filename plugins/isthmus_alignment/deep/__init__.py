@@ -1,0 +1,1 @@
+"""Deep alignment methods, one file each."""

@@ -1,0 +1,81 @@
+"""DANN: domain-adversarial training of neural networks.
+
+Ganin et al., JMLR 17 (2016), arXiv:1505.07818.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from isthmus import Adapted, Needs, Run, Strategy, Task
+from isthmus.learners.architectures import Architecture
+from isthmus.learners.feed import Batch
+from isthmus.learners.loop import Objective, Step, Training, encode_both
+from isthmus.learners.network import Network
+from isthmus.learners.neural import adapt_network
+
+
+@dataclass(frozen=True, kw_only=True)
+class DANN(Strategy):
+    """Make source and target features indistinguishable to a domain critic."""
+
+    name: ClassVar[str] = "dann"
+    family: ClassVar[str] = "alignment"
+    needs: ClassVar[Needs] = Needs(kinds=frozenset({"table", "image"}), sources="any")
+
+    weight: float = 1.0  # of the domain loss: the ceiling of the reversal's schedule
+    critic_width: int = 256
+    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    training: Training = Training()
+
+    def _adapt(self, task: Task, run: Run) -> Adapted:
+        def objective(net: Network) -> Objective:
+            return DomainAdversarial(net.width, self.critic_width, self.weight)
+
+        return adapt_network(task, run, self.network, self.training, objective)
+
+
+class DomainAdversarial(Objective):
+    """The task loss, plus a critic behind a gradient reversal that grows as in the paper."""
+
+    def __init__(self, width: int, critic_width: int, weight: float) -> None:
+        super().__init__()
+        self.critic = nn.Sequential(
+            nn.Linear(width, critic_width),
+            nn.ReLU(),
+            nn.Linear(critic_width, critic_width),
+            nn.ReLU(),
+            nn.Linear(critic_width, 1),
+        )
+        self.weight = weight
+
+    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
+        f_s, f_t = encode_both(net, source, target)
+        rate = self.weight * (2 / (1 + math.exp(-10 * done)) - 1)
+        guess = self.critic(Reverse.apply(torch.cat([f_s, f_t]), rate)).squeeze(1)
+        truth = torch.cat([torch.ones_like(f_s[:, 0]), torch.zeros_like(f_t[:, 0])])
+        # Each domain counts one half, also when a graph has many more nodes than the other.
+        balance = torch.cat([truth[: len(f_s)] / len(f_s), (1 - truth[len(f_s) :]) / len(f_t)]) / 2
+        domain = F.binary_cross_entropy_with_logits(guess, truth, reduction="none")
+        task = net.loss(net.head(f_s), source.y, source.weight)
+        yield Step({"task": task, "domain": (balance * domain).sum()})
+
+
+class Reverse(torch.autograd.Function):
+    """Identity forwards, ``-rate`` times the gradient backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
+        ctx.rate = rate
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
+        return -ctx.rate * grads[0], None

@@ -1,0 +1,70 @@
+"""MCC: minimum class confusion.
+
+Jin, Wang, Long & Wang, "Minimum class confusion for versatile domain adaptation", ECCV 2020,
+arXiv:1912.03699.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from isthmus import Adapted, Needs, Run, Strategy, Task
+from isthmus.learners.architectures import Architecture
+from isthmus.learners.feed import Batch
+from isthmus.learners.loop import Objective, Step, Training, encode_both
+from isthmus.learners.network import Network
+from isthmus.learners.neural import adapt_network
+
+
+@dataclass(frozen=True, kw_only=True)
+class MCC(Strategy):
+    """Make the predictions on the target less confused between pairs of classes."""
+
+    name: ClassVar[str] = "mcc"
+    family: ClassVar[str] = "alignment"
+    needs: ClassVar[Needs] = Needs(
+        kinds=frozenset({"table", "image"}), sources="any", outputs=frozenset({"classes"})
+    )
+
+    weight: float = 1.0
+    temperature: float = 2.5
+    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    training: Training = Training()
+
+    def _adapt(self, task: Task, run: Run) -> Adapted:
+        def objective(net: Network) -> Objective:
+            return ClassConfusion(self.weight, self.temperature)
+
+        return adapt_network(task, run, self.network, self.training, objective)
+
+
+class ClassConfusion(Objective):
+    """The task loss, plus the confusion between classes on the target batch."""
+
+    def __init__(self, weight: float, temperature: float) -> None:
+        super().__init__()
+        self.weight, self.temperature = weight, temperature
+
+    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
+        f_s, f_t = encode_both(net, source, target)
+        task = net.loss(net.head(f_s), source.y, source.weight)
+        yield Step(
+            {"task": task, "confusion": self.weight * confusion(net.head(f_t), self.temperature)}
+        )
+
+
+def confusion(logits: Tensor, temperature: float) -> Tensor:
+    """Return the mean between-class confusion (a scalar in [0, 1)) of logits (b, classes)."""
+    p = (logits.float() / temperature).softmax(dim=1)
+    entropy = -(p * p.clamp_min(1e-12).log()).sum(1)
+    # Certain predictions say more about confusion; the weights carry no gradient.
+    weight = (1 + torch.exp(-entropy)).detach()
+    weight = weight * len(p) / weight.sum()
+    c = (p * weight[:, None]).T @ p
+    c = c / c.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    return (c.sum() - c.trace()) / len(c)

@@ -1,0 +1,1 @@
+"""Shallow alignment methods, one file each."""

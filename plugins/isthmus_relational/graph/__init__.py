@@ -1,0 +1,1 @@
+"""Adaptation between graphs whose instances are nodes, one file per method."""

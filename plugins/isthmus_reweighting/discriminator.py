@@ -1,0 +1,42 @@
+"""Weights from a domain classifier.
+
+Bickel, Brückner & Scheffer, "Discriminative learning for differing training and test
+distributions", ICML 2007.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import Run, Schema, rows
+from isthmus.learners.learner import Learner
+from isthmus.learners.linear import Logistic
+from isthmus.learners.weighting import Reweighting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discriminator(Reweighting):
+    """Tell target from source with a classifier; weight by p(target | x) / p(source | x).
+
+    Cost and memory are the classifier's: O(n d) per iteration for logistic regression.
+    """
+
+    name: ClassVar[str] = "discriminator"
+
+    discriminator: Learner = Logistic()
+
+    def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> NDArray[Any]:
+        x = rows.concatenate([x_source, x_target])
+        n_source, n_target = rows.count(x_source), rows.count(x_target)
+        y = np.repeat([0, 1], [n_source, n_target])
+        schema = Schema(kind="table", shape=x.shape[1:], classes=("source", "target"))
+        # Each domain counts one half, so that the odds are the density ratio itself.
+        balance = np.repeat([0.5 / n_source, 0.5 / n_target], [n_source, n_target]) * rows.count(x)
+        run = Run(seed=int(rng.integers(2**31)))
+        model = self.discriminator.fit(x, y, balance, schema, run)
+        p = np.asarray(model.predict(x_source), np.float64)
+        return p[:, 1] / np.maximum(p[:, 0], 1e-12)
