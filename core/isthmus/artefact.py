@@ -148,7 +148,8 @@ def load(folder: Path, device: str = "cpu") -> tuple[TorchAdapted, dict[str, Any
     weights = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(weights).hexdigest() != body["weights"]:
         raise BadInput(f"{path} is truncated, edited or missing: its checksum does not match")
-    part = settings.resolve(body["part"], Part).build(body["settings"])
+    with torch.random.fork_rng(devices=[]):  # constructors draw weights that are replaced here
+        part = settings.resolve(body["part"], Part).build(body["settings"])
     try:
         part.load_state_dict(read(weights))
     except (SafetensorError, RuntimeError) as error:

@@ -80,9 +80,8 @@ def parameters(recipe: Any, prefix: str = "") -> Iterator[dict[str, Any]]:
         value = getattr(recipe, f.name)
         name = prefix + f.name
         if dataclasses.is_dataclass(value):
-            base = _recipe_type(hints[f.name]) or type(value)
-            options = " | ".join(choices(base)) or type(value).__name__
-            yield {"name": name, "type": options, "default": _slug(type(value))}
+            if options := choices(_recipe_type(hints[f.name]) or type(value)):
+                yield {"name": name, "type": " | ".join(options), "default": _slug(type(value))}
             yield from parameters(value, name + ".")
         else:
             yield {"name": name, "type": _spell(hints[f.name]), "default": describe(value)}
@@ -172,8 +171,7 @@ def _spell(hint: Any) -> str:
 
 
 def _slug(cls: type) -> str:
-    name = getattr(cls, "name", None)
-    return name if isinstance(name, str) else cls.__name__.lower()
+    return cls.__name__.lower()
 
 
 def _packages() -> set[str]:

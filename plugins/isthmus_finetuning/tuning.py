@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from isthmus import Adapted, Needs, Run, Task, UnsupportedTask
 from isthmus.artefact import TorchAdapted
@@ -32,10 +33,16 @@ def tune(
             net = network_for(task, network)
             stage = "pretrain"
             train(net, Supervised(), task.source, task.target, run, pretraining, stage=stage)
+            run = replace(run, log=_later(run, pretraining.steps))
         else:
             net = _network(task.start, task)
         done = train(net, objective(net), task.support, task.target, run, training, stage="tune")
     return TorchAdapted(part=net, schema=task.schema, diagnostics={"training": done})
+
+
+def _later(run: Run, steps: int) -> Callable[[int, Mapping[str, float]], None]:
+    """Count the steps of the second stage on from the first."""
+    return lambda step, values: run.log(step + steps, values)
 
 
 def _network(start: Adapted, task: Task) -> Network:

@@ -30,17 +30,17 @@ class Backbone(Architecture):
     mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)  # ImageNet, as torchvision trains
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
 
-    name: str = "resnet18"
+    model: str = "resnet18"  # any of torchvision.models.list_models()
     weights: str = "download"
     bottleneck: int = 0  # 0: none
     tune_norm: bool = True
     rate: float = 0.1
 
     def encoder(self, schema: Schema, *, pretrained: bool) -> tuple[nn.Module, int]:
-        net = _plain(self.name)
-        last, width = _last_linear(net, self.name)
+        net = _plain(self.model)
+        last, width = _last_linear(net, self.model)
         if pretrained and self.weights != "none":
-            _load(net, self.name, self.weights, last)
+            _load(net, self.model, self.weights, last)
         net.set_submodule(last, nn.Identity())
         body = Pretrained(net, self.tune_norm)
         if not self.bottleneck:

@@ -29,7 +29,9 @@ class LinearPart(Part):
 
     def __init__(self, features: int, width: int, classes: bool) -> None:
         super().__init__()
-        self.layer, self.classes = nn.Linear(features, width), classes
+        # Without the random initialisation, which would move the caller's random state.
+        self.layer = nn.utils.skip_init(nn.Linear, features, width)
+        self.classes = classes
 
     @classmethod
     def of(cls, w: NDArray[Any], b: NDArray[Any], classes: bool) -> Self:

@@ -1,0 +1,312 @@
+"""The contract, one function per clause. Each takes a Case and raises AssertionError."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from isthmus.artefact import TorchAdapted, load
+from isthmus.domain import Labelled, Predictions, Task
+from isthmus.errors import IsthmusError, NotExportable, UnsupportedTask
+from isthmus.graph import Graph
+from isthmus.learners.weighting import Reweighting
+from isthmus.settings import describe
+from isthmus.strategy import Run
+from isthmus.testing.case import Case, quality
+from isthmus.testing.domains import with_x
+
+EASY = 0.8  # accuracy or R2 on the easy task
+NOISE = 0.05  # of that figure, on the held-out rows
+SAME = 1e-3  # probabilities (or share of a standard deviation) that summation order may move
+
+Check = Callable[[Case], None]
+
+
+def check_is_frozen_dataclass(case: Case) -> None:
+    cls = type(case.strategy)
+    assert dataclasses.is_dataclass(cls), f"{cls.__name__} is not a dataclass"
+    assert cls.__dataclass_params__.frozen, f"{cls.__name__} is not frozen"
+    keywords = [p.kind is p.KEYWORD_ONLY for p in inspect.signature(cls).parameters.values()]
+    assert all(keywords), f"{cls.__name__} takes positional parameters; use kw_only=True"
+
+
+def check_parameters_are_recordable(case: Case) -> None:
+    """A benchmark row must be able to say exactly what ran."""
+    json.dumps(describe(case.strategy), allow_nan=False)
+    assert pickle.loads(pickle.dumps(case.strategy)) == case.strategy
+
+
+def check_refuses_other_kinds(case: Case) -> None:
+    task, _ = case.made
+    schema = dataclasses.replace(task.schema, kind="no-such-kind")
+    alien = Task(
+        target=dataclasses.replace(task.target, schema=schema),
+        sources=tuple(dataclasses.replace(s, schema=schema) for s in task.sources),
+    )
+    try:
+        case.strategy.adapt(alien)
+    except UnsupportedTask as error:
+        assert case.strategy.name in str(error), "the message must name the strategy"
+    else:
+        raise AssertionError("took a domain kind it does not declare")
+
+
+def check_predictions_are_well_formed(case: Case) -> None:
+    p, heldout = case.first.predictions, case.first.heldout
+    wanted = (len(heldout), heldout.schema.width)
+    assert isinstance(p, np.ndarray), f"predict returned {type(p).__name__}, expected ndarray"
+    assert p.dtype == np.float32, f"predict returned {p.dtype}, expected float32"
+    assert p.shape == wanted, f"predict returned shape {p.shape}, expected {wanted}"
+    assert np.isfinite(p).all(), "predictions must be finite"
+    if not heldout.schema.is_regression:
+        assert (p >= 0).all(), "probabilities must be >= 0"
+        assert np.allclose(p.sum(1), 1, atol=1e-4), "rows must sum to 1"
+
+
+def check_leaves_inputs_alone(case: Case) -> None:
+    assert not case.first.inputs_moved, "a domain was changed"
+
+
+def check_leaves_global_randomness_alone(case: Case) -> None:
+    assert not case.first.randomness_moved, (
+        "global random state moved; use a local generator or fork_rng"
+    )
+
+
+def check_same_seed_same_result(case: Case) -> None:
+    gap = _gap(case.second.predictions, case.first.predictions, case)
+    assert gap < 1e-5, f"same seed, other global random state: predictions differ by {gap:.2e}"
+
+
+def check_artefacts_share_nothing(case: Case) -> None:
+    """A later adapt must change neither the strategy nor an earlier artefact."""
+    before, first = repr(case.strategy), case.first
+    _ = case.second
+    assert repr(case.strategy) == before, "adapt changed the strategy"
+    gap = _gap(first.adapted.predict(first.heldout.x), first.predictions, case)
+    assert gap < 1e-6, f"the first artefact now predicts differently, by {gap:.2e}"
+
+
+def check_rows_are_independent(case: Case) -> None:
+    """Catches a network left in train mode: batch norm and dropout make rows interact."""
+    one = case.first.adapted.predict(case.first.heldout.x[3:4])
+    gap = _gap(one, case.first.predictions[3:4], case)
+    assert gap < 1e-4, (
+        f"row 3 alone and row 3 in a batch differ by {gap:.2e}; is the model in eval mode?"
+    )
+
+
+def check_row_order_does_not_matter(case: Case) -> None:
+    """Shuffled sources and a shuffled target must give the same artefact."""
+    task, heldout = case.made
+    rng = np.random.default_rng(1)
+    adapted = case.adapt(
+        dataclasses.replace(
+            task,
+            sources=tuple(s.take(rng.permutation(len(s))) for s in task.sources),
+            target=task.target.take(rng.permutation(len(task.target))),
+        )
+    )
+    gap = _gap(adapted.predict(heldout.x), case.first.predictions, case)
+    assert gap < SAME, f"shuffled rows move the predictions by {gap:.2e}"
+
+
+def check_solves_the_easy_task(case: Case) -> None:
+    score = quality(case.first.predictions, case.first.heldout)
+    assert score >= EASY, f"scores {score:.2f} on the easy task, expected at least {EASY:.2f}"
+
+
+def check_is_no_worse_than_source_only(case: Case) -> None:
+    score = quality(case.first.predictions, case.first.heldout)
+    floor = case.source_only - NOISE
+    assert score >= floor, (
+        f"scores {score:.3f} on the easy task, where source-only scores {case.source_only:.3f}"
+    )
+
+
+def check_adaptation_has_a_gradient(case: Case) -> None:
+    """Every loss but "task" must move the encoder at some point of the training."""
+    dead = [k for k, g in case.first.gradients.items() if k != "task" and g == 0]
+    assert not dead, f"the loss {dead[0]!r} never had a gradient in the encoder"
+
+
+def check_refuses_or_survives_one_class(case: Case) -> None:
+    """The source holds one class only."""
+
+    def one(d: Labelled) -> Labelled:
+        return d.take(np.flatnonzero(d.y == d.y[0]))
+
+    _refuses_or_predicts(case, lambda t: {"sources": tuple(one(s) for s in t.sources)})
+
+
+def check_survives_missing_classes(case: Case) -> None:
+    """The target lacks a class that the source has."""
+    task, heldout = case.made
+    likely = case.first.predictions.argmax(1)
+    kept = np.flatnonzero(likely != likely.max())
+    target = dataclasses.replace(task.target, x=heldout.unlabelled().take(kept).x)
+    _refuses_or_predicts(case, lambda t: {"target": target})
+
+
+def check_survives_a_constant_column(case: Case) -> None:
+    def flat(x: Any) -> Any:
+        x = x.copy()
+        x[:, 0] = 1
+        return x
+
+    _refuses_or_predicts(
+        case,
+        lambda t: {
+            "sources": tuple(with_x(s, flat) for s in t.sources),
+            "target": with_x(t.target, flat),
+        },
+    )
+
+
+def check_refuses_or_survives_nan(case: Case) -> None:
+    def hole(x: Any) -> Any:
+        x = x.copy()
+        x[len(x) // 2, 0] = np.nan
+        return x
+
+    _refuses_or_predicts(case, lambda t: {"target": with_x(t.target, hole)})
+    _refuses_or_predicts(
+        case, lambda t: {"sources": tuple(with_x(s, hole) for s in t.sources)}
+    )
+
+
+def check_logs_finite_numbers(case: Case) -> None:
+    steps = [step for step, _ in case.first.logged]
+    assert steps == sorted(steps), "log steps must not go back"
+    assert all(np.isfinite(list(v.values())).all() for _, v in case.first.logged), (
+        "a logged value is not finite"
+    )
+
+
+def check_survives_saving(case: Case) -> None:
+    """What is loaded predicts what was saved, or saving is refused with a reason."""
+    first = case.first
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            first.adapted.save(Path(folder) / "adapted")
+        except NotExportable as error:
+            assert len(str(error)) > 10, "NotExportable must say why"
+            return
+        if isinstance(first.adapted, TorchAdapted):
+            again, _ = load(Path(folder) / "adapted")
+            gap = _gap(again.predict(first.heldout.x), first.predictions, case)
+            assert gap < 1e-6, f"the loaded artefact predicts differently, by {gap:.2e}"
+
+
+def check_onnx_matches(case: Case) -> None:
+    from isthmus.deploy.export import export
+
+    try:
+        graph = case.first.adapted.onnx()
+    except NotExportable as error:
+        assert len(str(error)) > 10, "NotExportable must say why"
+        return
+    x = case.first.heldout.x
+    args = (x.features, x.edges()) if isinstance(x, Graph) else (x,)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(graph, path)
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        got = session.run(None, dict(zip(graph.inputs, args, strict=True)))[0]
+        close = np.allclose(got, case.first.predictions, atol=graph.atol, rtol=graph.rtol)
+        gap = np.abs(got - case.first.predictions).max()
+        assert close, f"onnxruntime differs from predict() by {gap:.2e} on the held-out rows"
+
+
+def check_weights_are_valid(case: Case) -> None:
+    """Reweighting: finite, not negative, within the bound, and attached to their rows."""
+    strategy, (task, _) = case.strategy, case.made
+    assert isinstance(strategy, Reweighting)
+    x_s, x_t = task.source.x, task.target.x
+    w = strategy.weigh(x_s, x_t, Run().rng())
+    assert w.shape == (len(x_s),), f"weights have shape {w.shape}, expected {(len(x_s),)}"
+    assert np.isfinite(w).all() and (w >= 0).all(), "weights must be finite and >= 0"
+    bound = float(np.median(w)) or 1.0
+    cut = dataclasses.replace(strategy, bound=bound).weigh(x_s, x_t, Run().rng())
+    assert cut.max() <= bound * (1 + 1e-6), f"weight {cut.max():.3g} exceeds bound {bound:.3g}"
+    order = np.random.default_rng(1).permutation(len(x_s))
+    moved = np.abs(strategy.weigh(x_s[order], x_t, Run().rng()) - w[order]).max()
+    assert moved <= SAME * max(w.max(), 1), "weights do not follow their rows when these move"
+
+
+def check_gpu_equals_cpu(case: Case) -> None:
+    """Training amplifies rounding, so labels are compared, not probabilities."""
+    gpu, cpu = case.trace("cuda").predictions, case.first.predictions
+    if case.first.heldout.schema.is_regression:
+        assert _gap(gpu, cpu, case) < 0.1, "GPU and CPU predict different values"
+    else:
+        same = float((gpu.argmax(1) == cpu.argmax(1)).mean())
+        assert same >= 1 - NOISE, f"GPU and CPU agree on {same:.1%} of the labels only"
+
+
+def checks_for(case: Case) -> Iterator[Check]:
+    """Yield the clauses that apply to a case."""
+    yield from EVERY
+    schema = case.make(0)[0].schema
+    if not schema.is_regression:
+        if case.strategy.needs.sources != "none":
+            yield check_refuses_or_survives_one_class
+        yield check_survives_missing_classes
+    if schema.kind in ("table", "image"):
+        yield check_rows_are_independent
+    if schema.kind in ("table", "graph"):
+        yield check_refuses_or_survives_nan
+    if schema.kind in ("table", "image", "graph"):
+        yield check_survives_a_constant_column
+    if schema.kind == "table" and isinstance(case.strategy, Reweighting):
+        yield check_weights_are_valid
+    if torch.cuda.is_available():
+        yield check_gpu_equals_cpu
+
+
+EVERY: tuple[Check, ...] = (
+    check_is_frozen_dataclass,
+    check_parameters_are_recordable,
+    check_refuses_other_kinds,
+    check_predictions_are_well_formed,
+    check_leaves_inputs_alone,
+    check_leaves_global_randomness_alone,
+    check_same_seed_same_result,
+    check_artefacts_share_nothing,
+    check_row_order_does_not_matter,
+    check_solves_the_easy_task,
+    check_is_no_worse_than_source_only,
+    check_adaptation_has_a_gradient,
+    check_logs_finite_numbers,
+    check_survives_saving,
+    check_onnx_matches,
+)
+
+
+def _gap(a: Predictions, b: Predictions, case: Case) -> float:
+    """Return the largest difference, in units of the labels' deviation for regression."""
+    heldout = cast(Labelled, case.made[1])
+    unit = heldout.y.std(0) if heldout.schema.is_regression else 1.0
+    return float((np.abs(a - b) / unit).max()) if a.shape == b.shape else float("inf")
+
+
+def _refuses_or_predicts(case: Case, change: Callable[[Task], dict[str, Any]]) -> None:
+    task, heldout = case.made
+    try:
+        changed = dataclasses.replace(task, **change(task))
+        p = case.adapt(changed).predict(heldout.x)
+    except IsthmusError as error:
+        assert len(str(error)) > 10, f"a refusal must say why, got {error!s}"
+        return
+    assert np.isfinite(p).all(), "neither refused the task nor predicts finite numbers"
