@@ -72,7 +72,7 @@ class Domain:
 
     def take(self, index: Any) -> Domain:
         """Return the instances at ``index`` (integers or a mask), in that order."""
-        return replace(self, x=self.x[index])
+        return replace(self, x=rows.take(self.x, index))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,7 +106,7 @@ class Labelled(Domain):
         return Domain(name=self.name, schema=self.schema, x=self.x)
 
     def take(self, index: Any) -> Labelled:
-        return replace(self, x=self.x[index], y=self.y[index])
+        return replace(self, x=rows.take(self.x, index), y=self.y[index])
 
     def recode(self, schema: Schema) -> Labelled:
         """Return the same instances with the class ids of ``schema``, matched by name."""
@@ -120,9 +120,7 @@ class Labelled(Domain):
                     hint=nearest(name, place),
                 )
         table = np.array([place.get(c, -1) for c in self.schema.classes], np.int64)
-        return replace(
-            self, schema=replace(schema, shape=self.schema.shape), y=table[self.y]
-        )
+        return replace(self, schema=replace(schema, shape=self.schema.shape), y=table[self.y])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -31,6 +31,13 @@ def count(x: Any) -> int:
     return int(x.shape[0]) if hasattr(x, "shape") else len(x)
 
 
+def take(x: Any, index: Any) -> Any:
+    """Return the rows at ``index``; a lazy container answers with a view and reads nothing."""
+    if not isinstance(x, np.ndarray) and callable(view := getattr(x, "take", None)):
+        return view(index)
+    return x[index]
+
+
 def is_sparse(x: Any) -> bool:
     return hasattr(x, "indptr")
 

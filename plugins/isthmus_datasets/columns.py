@@ -1,0 +1,97 @@
+"""From named columns to a table domain: what csv and parquet files share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.dataset import Location
+from isthmus.domain import Domain, Labelled, Schema
+from isthmus.errors import BadInput, nearest
+from isthmus_datasets.options import choice, names
+
+OPTIONS = {
+    "label": "the label column; several, separated by commas, are regression outputs",
+    "task": "classes | regression (default: regression where a label is not a whole number)",
+    "drop": "columns to leave out, separated by commas",
+}
+
+
+def domain_of(name: str, columns: Mapping[str, NDArray[Any]], location: Location) -> Domain:
+    """Return a table domain of the columns (n,), Labelled where the option ``label`` is given.
+
+    Numbers and booleans become float32 features, NaN where blank; a text feature is refused.
+    """
+    labels = _known(name, columns, location, "label")
+    task = choice(location, "task", ("classes", "regression"), "")
+    left_out = {*labels, *_known(name, columns, location, "drop")}
+    features = {c: v for c, v in columns.items() if c not in left_out}
+    if text := [c for c, v in features.items() if v.dtype.kind not in "biuf"]:
+        sample = features[text[0]]
+        raise BadInput(
+            f"{name}: column {text[0]!r} holds text, such as {str(sample[0])!r}; "
+            "features must be numbers",
+            hint=f"leave it out with #drop={','.join(text)}, or encode it as numbers first",
+        )
+    if not features:
+        raise BadInput(f"{name}: no feature column is left beside {', '.join(sorted(left_out))}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        x = np.stack([v.astype(np.float32) for v in features.values()], axis=1)
+    if not labels:
+        if task:
+            raise BadInput(f"{name}: task={task} needs a label column", hint="add label=COLUMN")
+        return Domain(name=name, schema=Schema(kind="table", shape=x.shape[1:]), x=x)
+    _complete(name, columns, labels)
+    first = columns[labels[0]]
+    fractional = first.dtype.kind == "f" and not np.all(first == np.floor(first))
+    if task == "regression" or len(labels) > 1 or (fractional and not task):
+        y = _values(name, columns, labels, task)
+        schema = Schema(kind="table", shape=x.shape[1:], outputs=tuple(labels))
+        return Labelled(name=name, schema=schema, x=x, y=y)
+    if fractional:
+        bad = first[first != np.floor(first)][0]
+        raise BadInput(f"{name}: label {labels[0]!r} has the value {bad:g}, which names no class")
+    found, ids = np.unique(first, return_inverse=True)
+    classes = tuple(str(int(c)) if first.dtype.kind == "f" else str(c) for c in found)
+    schema = Schema(kind="table", shape=x.shape[1:], classes=classes)
+    return Labelled(name=name, schema=schema, x=x, y=ids.astype(np.int64).reshape(-1))
+
+
+def _known(
+    name: str, columns: Mapping[str, NDArray[Any]], location: Location, key: str
+) -> list[str]:
+    whole = location.options.get(key, "")
+    asked = [whole] if whole in columns else names(location, key)  # a name may hold a comma
+    for column in asked:
+        if column not in columns:
+            raise BadInput(
+                f"{name} has no column {column!r} ({key}={whole})", hint=nearest(column, columns)
+            )
+    return asked
+
+
+def _complete(name: str, columns: Mapping[str, NDArray[Any]], labels: list[str]) -> None:
+    for label in labels:
+        y = columns[label]
+        blank = ~np.isfinite(y) if y.dtype.kind == "f" else y == "" if y.dtype.kind == "U" else None
+        if blank is not None and blank.any():
+            raise BadInput(
+                f"{name}: {int(blank.sum())} of {len(y)} rows have no label in {label!r}, "
+                f"the first is row {int(np.argmax(blank)) + 1}",
+                hint="put unlabelled rows in a file of their own",
+            )
+
+
+def _values(
+    name: str, columns: Mapping[str, NDArray[Any]], labels: list[str], task: str
+) -> NDArray[np.float32]:
+    for label in labels:
+        if columns[label].dtype.kind not in "biuf" or task == "classes":
+            raise BadInput(
+                f"{name}: {', '.join(labels)} cannot be regression outputs: "
+                + (f"{label!r} holds text" if task != "classes" else "task=classes takes one label")
+            )
+    return np.stack([columns[label].astype(np.float32) for label in labels], axis=1)
