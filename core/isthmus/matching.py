@@ -43,7 +43,7 @@ def match(
     if first.schema.kind == "image":
         shape = _image_shape(everything, image_size)
     elif image_size is not None:
-        raise BadInput(f"image_size was given, but {first.name} is a {first.schema.kind} domain")
+        raise BadInput(f"image_size is for images, {first.name} is of kind {first.schema.kind!r}")
     else:
         shape = first.schema.shape
         for d in everything[1:]:
@@ -66,7 +66,7 @@ def match_one(domain: D, schema: Schema) -> tuple[D, list[str]]:
     """Bring one more domain, labelled or not, to the schema that a model was adapted for."""
     if domain.schema.kind != schema.kind:
         raise BadInput(
-            f"{domain.name} is a {domain.schema.kind} domain, the model reads {schema.kind}"
+            f"{domain.name} is of kind {domain.schema.kind!r}, the model reads {schema.kind!r}"
         )
     if schema.kind != "image":
         _same_features(domain, schema.shape, "the model expects")
@@ -81,8 +81,8 @@ def match_one(domain: D, schema: Schema) -> tuple[D, list[str]]:
 def _same_kind(first: Domain, other: Domain) -> None:
     if other.schema.kind != first.schema.kind:
         raise BadInput(
-            f"{first.name} is a {first.schema.kind} domain and {other.name} is a "
-            f"{other.schema.kind} domain; they must be of one kind",
+            f"{first.name} is of kind {first.schema.kind!r} and {other.name} of kind "
+            f"{other.schema.kind!r}; they must be of one kind",
             hint="some datasets can be read another way, as in npz:FILE#as=table",
         )
 

@@ -7,6 +7,7 @@ whether a domain is in memory.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -72,7 +73,8 @@ def row_keys(x: Any) -> NDArray[np.uint64]:
         return np.asarray(x.row_keys(), np.uint64)
     keys = np.zeros(len(x), np.uint64)
     for part in chunks(len(x), 4096):
-        raw = np.ascontiguousarray(x[part]).reshape(len(x[part]), -1).view(np.uint8)
+        rows = np.ascontiguousarray(x[part])
+        raw = rows.reshape(len(rows), math.prod(x.shape[1:])).view(np.uint8)
         if raw.shape[1] % 8:
             raw = np.pad(raw, ((0, 0), (0, 8 - raw.shape[1] % 8)))
         words = raw.view(np.uint64)
@@ -114,5 +116,6 @@ def _sparse_keys(x: Any) -> NDArray[np.uint64]:
         x = x.sorted_indices()
     data = np.asarray(x.data, np.float64).view(np.uint64)
     salt = mix(np.asarray(x.indices, np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    total = np.concatenate([[np.uint64(0)], np.cumsum(mix(data + salt), dtype=np.uint64)])
+    words = np.where(x.data == 0, np.uint64(0), mix(data + salt))  # a stored zero is no content
+    total = np.concatenate([[np.uint64(0)], np.cumsum(words, dtype=np.uint64)])
     return np.asarray(total[x.indptr[1:]] - total[x.indptr[:-1]], np.uint64)
