@@ -111,7 +111,7 @@ def _digits() -> tuple[Images, NDArray[np.int64]]:
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    return found.images * (255 / 16), found.target.astype(np.int64)
+    return (found.images * (255 / 16)).round(), found.target.astype(np.int64)
 
 
 def _chosen(y: NDArray[np.int64], half: str, split: str, seed: int) -> NDArray[np.int64]:

@@ -31,12 +31,12 @@ def subset(y: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
     rng = np.random.default_rng(seed)
     classes, counts = np.unique(y, return_counts=True)
     share = counts * (n / len(y))
-    quota = np.floor(share).astype(np.int64)
-    if n >= len(classes):
-        quota = np.maximum(quota, 1)
-    while quota.sum() != n:  # at most one step per class
-        wanted = np.argsort(quota - share, kind="stable")
-        quota[wanted[0] if quota.sum() < n else wanted[-1]] += 1 if quota.sum() < n else -1
+    least = np.full(len(classes), int(n >= len(classes)), np.int64)
+    quota = np.maximum(np.floor(share).astype(np.int64), least)
+    while quota.sum() < n:
+        quota[np.argmax(share - quota)] += 1
+    while quota.sum() > n:  # the smallest classes were given more than their share
+        quota[np.argmax(np.where(quota > least, quota - share, -np.inf))] -= 1
     parts = [
         rng.permutation(np.flatnonzero(y == c))[:k] for c, k in zip(classes, quota, strict=True)
     ]
