@@ -38,17 +38,22 @@ def match(
                 hint="name the label column, as in csv:FILE#label=COLUMN",
             )
     first = everything[0]
-    for d in everything[1:]:
-        _same_kind(first, d)
+    roles = ["source"] * len(sources) + ["support"] * (support is not None) + ["target"]
+    titles = [f"{role} {d.name}" for role, d in zip(roles, everything, strict=True)]
+    for title, d in zip(titles, everything, strict=True):
+        _same_kind(titles[0], first, title, d)
     if first.schema.kind == "image":
         shape = _image_shape(everything, image_size)
     elif image_size is not None:
         raise BadInput(f"image_size is for images, {first.name} is of kind {first.schema.kind!r}")
     else:
         shape = first.schema.shape
-        for d in everything[1:]:
-            _same_features(d, shape, f"{first.name} has")
-    schema, said = _outputs(replace(first.schema, shape=shape), labelled, target)
+        for title, d in zip(titles, everything, strict=True):
+            _same_features(title, d, shape, f"{titles[0]} has")
+    for title, d in zip(titles, everything, strict=True):
+        if first.schema.width and d.schema.width:
+            _same_outputs(titles[0], first.schema, title, d)
+    schema, said = _union(replace(first.schema, shape=shape), labelled, target)
     for d in everything:
         said += _resizing(d, schema)
     matched = [_brought(d, schema) for d in labelled]
@@ -69,52 +74,49 @@ def match_one(domain: D, schema: Schema) -> tuple[D, list[str]]:
             f"{domain.name} is of kind {domain.schema.kind!r}, the model reads {schema.kind!r}"
         )
     if schema.kind != "image":
-        _same_features(domain, schema.shape, "the model expects")
+        _same_features(domain.name, domain, schema.shape, "the model expects")
     if schema.width and domain.schema.width:
-        _same_outputs("the model", schema, domain)
+        _same_outputs("the model", schema, domain.name, domain)
     said = _resizing(domain, schema)
     if isinstance(domain, Labelled) and domain.schema.classes != schema.classes:
         said.append(f"{domain.name}: class ids are renumbered by name")
     return _brought(domain, schema), said
 
 
-def _same_kind(first: Domain, other: Domain) -> None:
+def _same_kind(who: str, first: Domain, title: str, other: Domain) -> None:
     if other.schema.kind != first.schema.kind:
         raise BadInput(
-            f"{first.name} is of kind {first.schema.kind!r} and {other.name} of kind "
+            f"{who} is of kind {first.schema.kind!r} and {title} of kind "
             f"{other.schema.kind!r}; they must be of one kind",
             hint="some datasets can be read another way, as in npz:FILE#as=table",
         )
 
 
-def _same_features(domain: Domain, shape: tuple[int, ...], who: str) -> None:
+def _same_features(title: str, domain: Domain, shape: tuple[int, ...], who: str) -> None:
     if domain.schema.shape != shape:
         raise BadInput(
-            f"{domain.name} has {_count(domain.schema.shape)}, {who} {_count(shape)}",
+            f"{title} has {_count(domain.schema.shape)}, {who} {_count(shape)}",
             hint="source and target need the same columns in the same order",
         )
 
 
-def _same_outputs(who: str, schema: Schema, domain: Domain) -> None:
+def _same_outputs(who: str, schema: Schema, title: str, domain: Domain) -> None:
     if schema.is_regression != domain.schema.is_regression:
         raise BadInput(
-            f"{who} has {_labels(schema)} and {domain.name} has {_labels(domain.schema)}",
+            f"{who} has {_labels(schema)} and {title} has {_labels(domain.schema)}",
             hint="a csv label is read as numbers with task=regression",
         )
     if schema.outputs != domain.schema.outputs:
         raise BadInput(
             f"{who} has the outputs {', '.join(schema.outputs)}, "
-            f"{domain.name} has {', '.join(domain.schema.outputs)}"
+            f"{title} has {', '.join(domain.schema.outputs)}"
         )
 
 
-def _outputs(
+def _union(
     schema: Schema, labelled: Sequence[Labelled], target: Domain
 ) -> tuple[Schema, list[str]]:
     """Return the schema with the union of the classes, and what there is to say about it."""
-    for d in [*labelled[1:], *([target] if target.schema.width else [])]:
-        if schema.width:
-            _same_outputs(labelled[0].name if labelled else target.name, schema, d)
     if schema.is_regression or not labelled:
         return schema, []
     names = tuple(dict.fromkeys(c for d in labelled for c in d.schema.classes))

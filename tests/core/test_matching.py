@@ -92,17 +92,29 @@ def test_regression():
     task, said = match([table("s", outputs=("t",))], table("x", labelled=False))
     assert task.schema.outputs == ("t",)
     assert said == []
-    with pytest.raises(BadInput, match="s has the outputs t, u has v"):
+    with pytest.raises(BadInput, match="source s has the outputs t, source u has v"):
         match([table("s", outputs=("t",)), table("u", outputs=("v",))], table("x"))
 
 
 @pytest.mark.parametrize(
     ("sources", "target", "sentence"),
     [
-        ([images("i", (2, 2, 1))], table("t"), "i is of kind 'image' and t of kind 'table'"),
-        ([table("s", d=3)], table("t", d=5), "t has 5 features, s has 3 features"),
-        ([table("s")], table("t", outputs=("v",)), r"s has classes .* and t has real outputs"),
-        ([table("s"), table("u", outputs=("v",))], table("t"), r"s has classes .* and u has real"),
+        (
+            [images("i", (2, 2, 1))],
+            table("t"),
+            "source i is of kind 'image' and target t of kind 'table'",
+        ),
+        ([table("s", d=3)], table("t", d=5), "target t has 5 features, source s has 3 features"),
+        (
+            [table("s")],
+            table("t", outputs=("v",)),
+            r"source s has classes .* and target t has real outputs",
+        ),
+        (
+            [table("s"), table("u", outputs=("v",))],
+            table("t"),
+            r"source s has classes .* and source u has real",
+        ),
         ([table("s", labelled=False)], table("t"), "s has no labels"),
     ],
 )
