@@ -91,8 +91,10 @@ def _attempt(source: str | bytes, wanted: str, options: Any) -> tuple[Any, str]:
         NAMES["cpu"],
     ]
     if wanted == NAMES["tensorrt"]:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "isthmus"
-        engine = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache / "tensorrt")}
+        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        cache = home / "isthmus" / "tensorrt"  # building an engine takes minutes: keep it
+        cache.mkdir(parents=True, exist_ok=True)
+        engine = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)}
         providers.insert(0, (wanted, engine))
     session, failure = None, ""
     with captured() as talk:

@@ -32,14 +32,12 @@ def external_files(path: Path) -> set[str]:
     """Return the ``location`` of every tensor kept outside the file; empty for most models."""
     if not path.stat().st_size:
         raise GateFailed(f"{path.name} is empty")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as bytes_:
-        view = memoryview(bytes_)
-        try:
-            return set(_walk(view, "model"))
-        except (IndexError, RecursionError) as error:
-            raise GateFailed(f"{path.name} is not a whole ONNX file") from error
-        finally:
-            view.release()
+    with path.open("rb") as file:  # the views keep the map alive, and it closes after them
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    try:
+        return set(_walk(view, "model"))
+    except (IndexError, RecursionError) as error:
+        raise GateFailed(f"{path.name} is not a whole ONNX file") from error
 
 
 def _walk(view: View, message: str) -> Iterator[str]:
@@ -51,7 +49,6 @@ def _walk(view: View, message: str) -> Iterator[str]:
                 yield entry.get(2, "")
         elif child:
             yield from _walk(value, child)
-        value.release()
 
 
 def _fields(view: View) -> Iterator[tuple[int, View]]:

@@ -194,6 +194,14 @@ def test_missing_extra_truncated_and_linked_files_are_named(copy, tmp_path):
         read_manifest(tmp_path)
 
 
+def _reseal(folder):
+    body = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").unlink()
+    for key in ("format", "files", "sha256"):
+        del body[key]
+    bundle.manifests.seal(folder, body)
+
+
 def _forge(folder, location):
     """Point a weight outside the model and make the manifest agree with the new bytes."""
     proto = onnx.load(folder / "model.onnx")
@@ -202,11 +210,7 @@ def _forge(folder, location):
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=location)
     onnx.save(proto, folder / "model.onnx")
-    body = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").unlink()
-    for key in ("format", "files", "sha256"):
-        del body[key]
-    bundle.manifests.seal(folder, body)
+    _reseal(folder)
 
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "weights.data"])
@@ -221,6 +225,15 @@ def test_external_weights_that_are_hard_links_are_refused(copy, tmp_path):
     os.link(tmp_path / "elsewhere", copy / "weights.data")
     _forge(copy, "weights.data")
     with pytest.raises(GateFailed, match="hard link"):
+        read_manifest(copy)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1])
+def test_a_truncated_model_is_refused_even_when_listed(copy, keep):
+    data = (copy / "model.onnx").read_bytes()
+    (copy / "model.onnx").write_bytes(data[:keep])
+    _reseal(copy)
+    with pytest.raises(GateFailed, match=r"model\.onnx is (empty|not a whole)"):
         read_manifest(copy)
 
 

@@ -33,7 +33,8 @@ def test_threads_follow_the_cores_of_the_process():
 
 
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_a_missing_library_is_named(no_cuda, capfd, device):
+def test_a_missing_library_is_named(no_cuda, capfd, device, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if providers.NAMES[device] not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime is the CPU build")
     with pytest.raises(ProviderUnavailable, match=r"cannot be used: lib\w+\.so\.\d+") as caught:
