@@ -55,14 +55,24 @@ def chunks(n: int, size: int) -> Iterator[slice]:
 
 
 def concatenate(parts: list[Any]) -> Any:
-    """Stack the rows of several domains."""
+    """Pool the instances of several domains, in order: arrays are copied, files stay unread.
+
+    Graphs become their disjoint union.
+    """
+    from isthmus.graph import Graph
+    from isthmus.stacked import Stacked, disjoint_union
+
     if len(parts) == 1:
         return parts[0]
+    if any(isinstance(p, Graph) for p in parts):
+        return disjoint_union(parts)
     if any(is_sparse(p) for p in parts):
         from scipy import sparse
 
         return sparse.vstack([sparse.csr_matrix(p) for p in parts], format="csr")
-    return np.concatenate([p if isinstance(p, np.ndarray) else p[np.arange(len(p))] for p in parts])
+    if all(isinstance(p, np.ndarray) for p in parts):
+        return np.concatenate(parts)
+    return Stacked(parts)
 
 
 def row_keys(x: Any) -> NDArray[np.uint64]:
