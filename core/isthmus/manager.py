@@ -5,25 +5,38 @@ There is no module-level manager: the caller owns a Catalogue.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, Generic, TypeVar
 
 import pluggy
 
 from isthmus import hookspecs
 from isthmus.dataset import Dataset
-from isthmus.errors import PluginError, nearest
+from isthmus.errors import IsthmusError, PluginError, nearest
 from isthmus.evaluator import Evaluator
-from isthmus.strategy import Strategy
+from isthmus.strategy import Needs, Strategy
 
+T = TypeVar("T")
 OWN = "isthmus"  # the distribution whose plugins are the built-ins
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-T = TypeVar("T", bound=type)
+_STATES: dict[type, dict[str, type]] = {  # what a class must state; first, what it is called by
+    Strategy: {"name": str, "family": str, "needs": Needs},
+    Evaluator: {"name": str, "summary": str, "reads_labels": bool},
+    Dataset: {"scheme": str, "summary": str},
+}
+_HOOKS = {  # every hook, and the arguments it is called with
+    name: set(inspect.signature(spec).parameters)
+    for name, spec in vars(hookspecs).items()
+    if hasattr(spec, f"{hookspecs.PROJECT}_spec")
+}
 
 
 @dataclass(kw_only=True)
@@ -32,48 +45,54 @@ class Plugin:
 
     name: str
     dist: str
-    version: str
+    version: str = ""
     status: str = "ok"  # ok | failed | incompatible | conflict | no-hooks
     reason: str = ""
-    module: Any = None
+    module: Any = None  # the object that has the hooks
+
+    def mark(self, status: str, reason: str) -> None:
+        """Add a fault; of several, "failed" is the status that stays."""
+        self.status = "failed" if "failed" in (self.status, status) else status
+        self.reason = "; ".join(filter(None, [self.reason, reason]))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Names(Generic[T]):
-    """Classes by name. A name that two distributions claim must be asked for as dist:name."""
+    """Classes by name; a name that two distributions claim must be asked for as dist:name."""
 
     what: str
-    claims: dict[str, dict[str, T]] = field(default_factory=dict)
+    claims: Mapping[str, list[tuple[Plugin, type[T]]]]  # under "name" and under "dist:name"
+    note: str = ""  # what a person who misses a name should know
 
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
-        return iter(sorted(self.claims))
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _, _ in self.items())
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: str) -> bool:
         return name in self.claims
 
-    def items(self) -> list[tuple[str, str, T]]:
-        """Return (name, dist, class); a contested name is written dist:name."""
+    def __getitem__(self, name: str) -> type[T]:
+        if not (claim := self.claims.get(name)):
+            hint = nearest(name, self) + self.note
+            raise PluginError(f"no {self.what} is called {name!r}", hint=hint)
+        if len(claim) > 1:
+            ways = " or ".join(n for n in self if n.endswith(f":{name}"))
+            hint = f"write {ways}" if ways else "one of them must be renamed"
+            raise PluginError(self.claimants(name), hint=hint)
+        return claim[0][1]
+
+    def items(self) -> list[tuple[str, str, type[T]]]:
+        """Return (name, dist, class) once for each class that can be asked for."""
         return [
-            (name if len(by_dist) == 1 else f"{dist}:{name}", dist, cls)
-            for name, by_dist in sorted(self.claims.items())
-            for dist, cls in sorted(by_dist.items())
+            (name, claim[0][0].dist, claim[0][1])
+            for name, claim in sorted(self.claims.items())
+            if len(claim) == 1
+            and (":" not in name or len(self.claims[name.rpartition(":")[2]]) > 1)
         ]
 
-    def __getitem__(self, name: str) -> T:
-        dist, _, short = name.rpartition(":")
-        by_dist = self.claims.get(short, {})
-        if dist:
-            by_dist = {d: c for d, c in by_dist.items() if d == dist}
-        if not by_dist:
-            known = [n for n, _, _ in self.items()]
-            raise PluginError(f"no {self.what} is called {name!r}", hint=nearest(name, known))
-        if len(by_dist) > 1:
-            both = " and ".join(sorted(by_dist))
-            raise PluginError(
-                f"two {self.what}s are called {name!r}: one of {both}",
-                hint=f"write {' or '.join(f'{d}:{name}' for d in sorted(by_dist))}",
-            )
-        return next(iter(by_dist.values()))
+    def claimants(self, name: str) -> str:
+        """Say who claims a name, in one sentence."""
+        who = " and ".join(f"plugin {p.name!r} of {p.dist}" for p, _ in self.claims[name])
+        return f"{self.what} {name!r} is claimed by {who}"
 
 
 @dataclass
@@ -81,47 +100,48 @@ class Catalogue:
     """What the plugins offer. Classes are asked for at first use: the names cost no import."""
 
     plugins: list[Plugin] = field(default_factory=list)
-    _manager: pluggy.PluginManager = field(default_factory=lambda: _manager())
-    _names: dict[str, Names[Any]] = field(default_factory=dict)
+    # One relay each: pluggy calls a hook on all plugins, and the first that raises ends the call.
+    _hooks: list[tuple[Plugin, pluggy.HookRelay]] = field(default_factory=list)
+    _names: dict[type, Names[Any]] = field(default_factory=dict)
 
     @property
-    def strategies(self) -> Names[type[Strategy]]:
-        return self._collect("strategy", "isthmus_strategies", Strategy, lambda c: c.name)
+    def strategies(self) -> Names[Strategy]:
+        return self._collect("isthmus_strategies", Strategy)
 
     @property
-    def evaluators(self) -> Names[type[Evaluator]]:
-        return self._collect("evaluator", "isthmus_evaluators", Evaluator, lambda c: c.name)
+    def evaluators(self) -> Names[Evaluator]:
+        return self._collect("isthmus_evaluators", Evaluator)
 
     @property
-    def datasets(self) -> Names[type[Dataset]]:
-        return self._collect("dataset", "isthmus_datasets", Dataset, lambda c: c.scheme)
+    def datasets(self) -> Names[Dataset]:
+        return self._collect("isthmus_datasets", Dataset)
 
     def everything(self) -> Catalogue:
         """Ask every plugin for everything, so that each status is final."""
         _ = self.strategies, self.evaluators, self.datasets
         return self
 
-    def _collect(self, what: str, hook: str, base: type, key: Callable[[Any], str]) -> Names[Any]:
-        if what in self._names:
-            return self._names[what]
-        names: Names[Any] = Names(what)
-        for impl in getattr(self._manager.hook, hook).get_hookimpls():
-            plugin = next(p for p in self.plugins if p.module is impl.plugin)
-            try:
-                found = [(_name(cls, base, key), cls) for cls in impl.function()]
-            except (Exception, SystemExit) as error:
-                plugin.status, plugin.reason = "failed", f"{hook}: {_sentence(error)}"
-                continue
-            for name, cls in found:
-                names.claims.setdefault(name, {}).setdefault(plugin.dist, cls)
-        for name, by_dist in names.claims.items():
-            if len(by_dist) > 1:
-                for p in self.plugins:
-                    if p.dist in by_dist and p.dist != OWN and p.status == "ok":
-                        others = ", ".join(sorted(set(by_dist) - {p.dist}))
-                        p.status = "conflict"
-                        p.reason = f"{what} {name!r} is also in {others}; use {p.dist}:{name}"
-        self._names[what] = names
+    def _collect(self, hook: str, base: type) -> Names[Any]:
+        if base in self._names:
+            return self._names[base]
+        claims: dict[str, list[tuple[Plugin, Any]]] = {}
+        for plugin, hooks in self._hooks:
+            answer: dict[str, Any] = {}
+            with _blaming(plugin, hook):
+                for impl in getattr(hooks, hook).get_hookimpls():
+                    _check_in(impl.function(), base, answer)
+                for short, cls in answer.items():  # reached only when every class is sound
+                    for name in (short, f"{plugin.dist}:{short}"):
+                        claim = claims.setdefault(name, [])
+                        if not any(c is cls and p.dist == plugin.dist for p, c in claim):
+                            claim.append((plugin, cls))
+        broken = [p.name for p in self.plugins if p.status in ("failed", "incompatible")]
+        note = f" isthmus plugins says what is wrong with {', '.join(broken)}." if broken else ""
+        self._names[base] = names = Names(base.__name__.lower(), claims, note)
+        for name in (n for n, claim in claims.items() if len(claim) > 1 and ":" not in n):
+            both = [plugin for plugin, _ in claims[name]]
+            for plugin in [p for p in both if p.dist != OWN] or both:  # not a built-in's fault
+                plugin.mark("conflict", names.claimants(name))
         return names
 
 
@@ -130,83 +150,91 @@ def discover(
 ) -> Catalogue:
     """Load the entry points of group ``isthmus`` and the ``extra`` plugins (name to object).
 
-    With ``ISTHMUS_DISABLE_PLUGIN_AUTOLOAD=1`` only the built-ins are loaded.
+    With ``ISTHMUS_DISABLE_PLUGIN_AUTOLOAD=1`` only the built-ins and ``extra`` are loaded.
+    Whatever a plugin raises becomes its status; KeyboardInterrupt alone passes.
     """
     if third_party is None:
-        third_party = not os.environ.get("ISTHMUS_DISABLE_PLUGIN_AUTOLOAD")
+        third_party = os.environ.get("ISTHMUS_DISABLE_PLUGIN_AUTOLOAD", "0") in ("", "0")
     found = Catalogue()
-    seen: set[tuple[str, str]] = set()
-    for dist in sorted(distributions(), key=lambda d: (d.name or "") != OWN):
-        for ep in dist.entry_points:
-            key = (dist.name, ep.name)
-            if ep.group != hookspecs.PROJECT or key in seen:
-                continue  # an editable install beside a wheel shows one distribution twice
-            seen.add(key)
-            if dist.name == OWN or third_party:
-                plugin = Plugin(name=ep.name, dist=dist.name, version=dist.version)
-                found.plugins.append(plugin)
-                _load(found, plugin, ep)
-    for name, module in (extra or {}).items():
-        plugin = Plugin(name=name, dist=name, version="")
-        found.plugins.append(plugin)
-        _register(found, plugin, module)
+    for dist, entries in _installed():
+        for entry in entries if third_party or dist.name == OWN else ():
+            plugin = Plugin(name=entry.name, dist=dist.name, version=dist.version or "")
+            found.plugins.append(plugin)
+            with _blaming(plugin, f"loading {entry.value}"):
+                _register(found, plugin, entry.load())
+    for name, thing in (extra or {}).items():
+        found.plugins.append(plugin := Plugin(name=name, dist=name))
+        with _blaming(plugin, f"loading {name}"):
+            _register(found, plugin, thing)
     return found
 
 
-def _manager() -> pluggy.PluginManager:
-    pm = pluggy.PluginManager(hookspecs.PROJECT)
-    pm.add_hookspecs(hookspecs)
-    return pm
+def _installed() -> list[tuple[Distribution, list[EntryPoint]]]:
+    """Return who has entry points, built-ins first; of one seen twice, the one imports find."""
+    first: dict[str, tuple[Distribution, list[EntryPoint]]] = {}
+    for dist in distributions():
+        with suppress(Exception):  # importlib.metadata stumbles over a malformed file
+            entries = [e for e in dist.entry_points if e.group == hookspecs.PROJECT]
+            if entries and dist.name:  # the remains of an uninstalled package have no name
+                first.setdefault(dist.name, (dist, entries))
+    return [first[name] for name in sorted(first, key=lambda n: (n != OWN, n))]
 
 
-def _load(found: Catalogue, plugin: Plugin, ep: EntryPoint) -> None:
-    try:
-        module = ep.load()
-    except (Exception, SystemExit) as error:
-        plugin.status, plugin.reason = "failed", _sentence(error)
+def _register(found: Catalogue, plugin: Plugin, thing: Any) -> None:
+    plugin.module = module = thing() if inspect.isclass(thing) else thing
+    if (api := getattr(module, "isthmus_api", hookspecs.API)) != hookspecs.API:
+        plugin.mark("incompatible", f"written for plugin API {api!r}, this is {hookspecs.API}")
         return
-    _register(found, plugin, module)
-
-
-def _register(found: Catalogue, plugin: Plugin, module: Any) -> None:
-    pm, unique = found._manager, f"{plugin.dist}:{plugin.name}"
-    try:
-        if inspect.isclass(module):
-            module = module()
-        api = getattr(module, "isthmus_api", hookspecs.API)
-        if api != hookspecs.API:
-            plugin.status = "incompatible"
-            plugin.reason = f"written for plugin API {api}, this is {hookspecs.API}"
-            return
-        plugin.module = module
-        pm.register(module, name=unique)
-    except (Exception, SystemExit) as error:
-        plugin.status, plugin.reason = "failed", _sentence(error)
-        if pm.has_plugin(unique):
-            pm.unregister(name=unique)
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.register(module)
+    callers = manager.get_hookcallers(module) or []
+    for name, impl in ((c.name, i) for c in callers for i in c.get_hookimpls()):
+        if name not in _HOOKS and not impl.optionalhook:
+            close = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0)[0]
+            raise PluginError(f"there is no hook {name!r}, the nearest is {close!r}")
+        if unknown := set(impl.argnames) - _HOOKS.get(name, set(impl.argnames)):
+            raise PluginError(f"{name} asks for {sorted(unknown)}, which that hook does not pass")
+    if bare := sorted(set(_HOOKS) & set(dir(module)) - {c.name for c in callers}):
+        raise PluginError(f"{bare[0]} lacks @hookimpl, so it would never be called")
+    if not callers:
+        plugin.mark("no-hooks", "implements none of the isthmus_ hooks")
         return
-    known = {name for name, spec in vars(hookspecs).items() if hasattr(spec, "isthmus_spec")}
-    hooks = [c.name for c in pm.get_hookcallers(module) or []]
-    for name in hooks:
-        if name not in known:
-            pm.unregister(module)
-            plugin.status, plugin.reason = "failed", f"unknown hook {name!r}"
-            plugin.reason += f". {nearest(name, known)}"
-            return
-    if not hooks:
-        pm.unregister(module)
-        plugin.status, plugin.reason = "no-hooks", "implements none of the isthmus_ hooks"
+    manager.add_hookspecs(hookspecs)
+    found._hooks.append((plugin, manager.hook))
 
 
-def _name(cls: Any, base: type, key: Callable[[Any], str]) -> str:
-    where = f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', cls)}"
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
-        raise PluginError(f"{where} is not a subclass of {base.__name__}")
-    if not _SLUG.fullmatch(name := key(cls)):
-        raise PluginError(f"{where}: name {name!r} is not a lower-case-slug")
-    return name
+def _check_in(classes: Any, base: type, answer: dict[str, Any]) -> None:
+    """Add what a hook answered, by name; the first that breaks the contract ends it."""
+    for cls in classes:
+        if not (inspect.isclass(cls) and issubclass(cls, base)):
+            raise PluginError(f"{cls!r} is not a subclass of {base.__name__}")
+        if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise PluginError(f"{cls!r} is abstract, it lacks {', '.join(missing)}")
+        for attribute, wanted in _STATES[base].items():
+            if not isinstance(value := getattr(cls, attribute, None), wanted):
+                raise PluginError(f"{cls!r} needs a {attribute} ({wanted.__name__}), has {value!r}")
+        name = getattr(cls, next(iter(_STATES[base])))
+        if not _SLUG.fullmatch(name):
+            raise PluginError(f"{cls!r} is called {name!r}, which is no lower-case-slug")
+        if answer.setdefault(name, cls) is not cls:
+            raise PluginError(f"{cls!r} and {answer[name]!r} are both called {name!r}")
+
+
+@contextmanager
+def _blaming(plugin: Plugin, doing: str) -> Iterator[None]:
+    """Turn what a plugin raises into its status, and keep its chatter off stdout: that is data."""
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may well call sys.exit() or pytest.skip()
+        plugin.mark("failed", f"{doing}: {_sentence(error)}")
 
 
 def _sentence(error: BaseException) -> str:
-    first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    with suppress(Exception):
+        said = str(error).strip().partition("\n")[0]
+        kind = "" if isinstance(error, IsthmusError) else f"{type(error).__name__}: "
+        return (kind + said).removesuffix(": ")
+    return type(error).__name__

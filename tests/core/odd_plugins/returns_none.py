@@ -1,0 +1,8 @@
+"""Its hook forgot to return."""
+
+from isthmus import hookimpl
+
+
+@hookimpl
+def isthmus_strategies():
+    pass

@@ -1,0 +1,5 @@
+"""It calls sys.exit() at import, as scripts do."""
+
+import sys
+
+sys.exit("no licence on this machine")
