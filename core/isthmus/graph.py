@@ -89,3 +89,18 @@ def _induced(relation: Relation, place: NDArray[np.int64]) -> Relation:
     inside = (index >= 0).all(0)
     weight = None if relation.weight is None else relation.weight[inside]
     return replace(relation, index=index[:, inside], weight=weight)
+
+
+def neighbour_graph(x: Any, k: int = 8) -> Graph:
+    """Return the graph that joins each row of a table (n, d) with its k nearest (Euclidean).
+
+    An edge is there when either end is among the other's nearest; O(n² d) time at worst, O(n k)
+    memory.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    if not 1 <= k < rows.count(x):
+        raise BadInput(f"a graph of {k} neighbours needs more than {k} rows, got {rows.count(x)}")
+    nearest = NearestNeighbors(n_neighbors=k).fit(x).kneighbors(return_distance=False)
+    ends = np.stack([np.repeat(np.arange(len(nearest)), k), nearest.ravel()])
+    return Graph(x, (Relation(index=ends, name=f"{k}-nearest"),))

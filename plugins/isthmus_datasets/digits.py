@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from isthmus.dataset import Dataset, Location
 from isthmus.domain import Labelled, Schema
 from isthmus.errors import BadInput, nearest
+from isthmus.graph import neighbour_graph
 from isthmus_datasets.options import choice, number, whole
-from isthmus_datasets.sampling import held_out
+from isthmus_datasets.sampling import held_out, subset
 
 ANGLE = 20.0  # degrees; a logistic regression trained upright then gets about a half right
 BLUR = 1.0  # pixels, the standard deviation of a Gaussian
@@ -34,8 +35,9 @@ class Digits(Dataset):
     options = {
         "split": "train (default, 70%) | test (30%) | all",
         "half": "a | b | all: which digits (default: a for upright, b for every other domain)",
-        "as": "image (default, uint8 0..255) | table (64 pixels in [0, 1])",
+        "as": "image (default, uint8 0..255) | table (64 pixels in [0, 1]) | graph (8 neighbours)",
         "angle": f"of digits:rotated, degrees anticlockwise (default {ANGLE:g})",
+        "rows": "at most so many, drawn by seed in the proportions of the classes",
         "seed": "of the split and of the noise (default: the seed of the run)",
     }
 
@@ -49,17 +51,20 @@ class Digits(Dataset):
         seed = whole(location, "seed", location.seed)
         split = choice(location, "split", ("train", "test", "all"), "train")
         half = choice(location, "half", ("a", "b", "all"), "a" if name == "upright" else "b")
-        form = choice(location, "as", ("image", "table"), "image")
+        form = choice(location, "as", ("image", "table", "graph"), "image")
         angle = number(location, "angle", ANGLE, -360, 360)
         images, y = _digits()
         images = SHIFTS[name](images, np.random.default_rng([seed, 1]), angle)
         pixels = images.clip(0, 255).round().astype(np.uint8)[..., None]
         kept = _chosen(y, half, split, seed)
+        if "rows" in location.options:
+            kept = kept[subset(y[kept], whole(location, "rows", 0), seed)]
         classes = tuple(str(i) for i in range(10))
-        schema, x = Schema(kind="image", shape=(8, 8, 1), classes=classes), pixels[kept]
-        if form == "table":
-            schema = Schema(kind="table", shape=(64,), classes=classes)
-            return Labelled(name=name, schema=schema, x=_flat(x), y=y[kept])
+        x: Any = pixels[kept]
+        schema = Schema(kind="image", shape=(8, 8, 1), classes=classes)
+        if form != "image":
+            schema, x = Schema(kind=form, shape=(64,), classes=classes), _flat(x)
+            x = neighbour_graph(x) if form == "graph" else x
         return Labelled(name=name, schema=schema, x=x, y=y[kept])
 
 

@@ -1,0 +1,211 @@
+"""isthmus adapt: one adaptation, from domains to an artefact on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import resource
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isthmus.cli.talk import Talk, talking
+from isthmus.errors import BadInput
+
+
+@click.command(short_help="Adapt a model from sources to a target.")
+@click.option("--source", "sources", multiple=True, help="Labelled domain URI; may be repeated.")
+@click.option("--target", required=True, help="Target domain URI; its labels are never read.")
+@click.option("--support", help="URI of the few labelled target instances, where needed.")
+@click.option("--start", type=click.Path(path_type=Path), help="Adapted model to begin from.")
+@click.option("--strategy", required=True, help="See isthmus strategies.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter.")
+@click.option("--backbone", help="A torchvision network for images, such as resnet18.")
+@click.option("--weights", help="Its weights: a .safetensors or .pth file, 'download' or 'none'.")
+@click.option("--embed", is_flag=True, help="Adapt frozen features, also where images are read.")
+@click.option("--image-size", type=int, help="Side in pixels; default: the source's.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True
+)
+@click.option("--budget", type=float, help="Seconds of training at most.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--resume", is_flag=True, help="Continue what a killed run left in --out.")
+@click.option("--overwrite", is_flag=True, help="Replace what is in --out.")
+@talking
+def adapt(
+    talk: Talk,
+    sources: tuple[str, ...],
+    target: str,
+    support: str | None,
+    start: Path | None,
+    strategy: str,
+    settings: tuple[str, ...],
+    backbone: str | None,
+    weights: str | None,
+    embed: bool,
+    image_size: int | None,
+    seed: int,
+    device: str,
+    precision: Any,
+    budget: float | None,
+    data_root: Path | None,
+    out: Path,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Adapt from --source to --target with one strategy and write the model to --out."""
+    given = pairs(settings)
+    _clear(out, resume, overwrite)
+    from isthmus.compose import build_strategy, load_domain, load_labelled
+    from isthmus.manager import discover
+    from isthmus.matching import match
+    from isthmus.settings import describe
+    from isthmus.strategy import Run
+
+    catalogue = discover()
+    cls = catalogue.strategies[strategy]  # a misspelt name is told before any data is read
+    task, said = match(
+        [load_labelled(catalogue, uri, data_root, seed) for uri in sources],
+        load_domain(catalogue, target, data_root, seed),
+        support=None if support is None else load_labelled(catalogue, support, data_root, seed),
+        start=None if start is None else load_start(start),
+        image_size=image_size,
+    )
+    recipe, more = build_strategy(
+        catalogue, strategy, given, task.schema, backbone=backbone, weights=weights, embed=embed
+    )
+    for sentence in said + more:
+        talk.say(sentence)
+    device = choose_device(device)
+    question = {
+        "strategy": describe(recipe),
+        "sources": list(sources),
+        "target": target,
+        "support": support,
+        "seed": seed,
+        "image_size": image_size,
+        "precision": precision,
+    }
+    log = Log(out / "log.jsonl", keep=resume)
+    run = Run(
+        seed=seed,
+        device=device,
+        precision=precision,
+        budget=budget,
+        checkpoint=out / "checkpoint",
+        key=hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest(),
+        log=log.write,
+        say=talk.say,
+        progress=talk.progress,
+    )
+    began = time.perf_counter()
+    with talk:
+        adapted = recipe.adapt(task, run)
+    seconds = time.perf_counter() - began
+    log.close()
+    record = {
+        **question,
+        "strategy": strategy,
+        "dist": next(d for n, d, c in catalogue.strategies.items() if c is cls),
+        "family": cls.family,
+        "oracle": cls.oracle,
+        "parameters": describe(recipe),
+        "device": device,
+        "seconds": round(seconds, 3),
+        "versions": {p: version(p) for p in ("isthmus", "torch", "numpy", "scikit-learn")}
+        | {"python": platform.python_version()},
+    }
+    adapted.save(out, record)
+    shutil.rmtree(out / "checkpoint", ignore_errors=True)
+    result = {
+        "out": str(out),
+        "strategy": strategy,
+        "seed": seed,
+        "device": device,
+        "seconds": record["seconds"],
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "diagnostics": dict(adapted.diagnostics),
+    }
+    talk.data(result, lambda: f"{out}: {strategy} on {device} in {seconds:.1f} s")
+    talk.say(f"next: isthmus evaluate {out} --on URI   or   isthmus export {out} --out BUNDLE")
+
+
+class Log:
+    """Losses as JSON lines; a resumed run's lines replace those it repeats."""
+
+    def __init__(self, path: Path, keep: bool) -> None:
+        self.path, self.lines = path, dict[int, str]()
+        if keep and path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    self.lines[json.loads(line)["step"]] = line
+                except (ValueError, KeyError):
+                    continue  # the line that a kill cut short
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = path.open("a" if keep else "w")
+
+    def write(self, step: int, values: Any) -> None:
+        line = json.dumps({"step": step, **{k: float(v) for k, v in values.items()}})
+        self.lines[step] = line
+        self.file.write(line + "\n")
+
+    def close(self) -> None:
+        from isthmus.artefact import write_atomically
+
+        self.file.close()
+        text = "".join(self.lines[step] + "\n" for step in sorted(self.lines))
+        write_atomically(self.path, text.encode())
+
+
+def pairs(settings: tuple[str, ...]) -> dict[str, str]:
+    """Split KEY=VALUE texts."""
+    out = {}
+    for item in settings:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise BadInput(f"--set {item}: expected KEY=VALUE, as in --set training.steps=500")
+        out[key] = value
+    return out
+
+
+def choose_device(device: str) -> str:
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_start(folder: Path) -> Any:
+    from isthmus.artefact import load
+
+    return load(folder)[0]
+
+
+def _clear(out: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse to write over something, unless asked to."""
+    from isthmus.artefact import KNOWN_FILES
+
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise BadInput(f"--out {out} is a file, expected a folder")
+    if foreign := sorted({p.name for p in out.iterdir()} - KNOWN_FILES):
+        raise BadInput(f"--out {out} holds {foreign[0]!r}, which is not of an adapted model")
+    if resume:
+        return
+    if any(out.iterdir()) and not overwrite:
+        done = (out / "adapted.json").exists()
+        raise BadInput(
+            f"--out {out} already holds {'an adapted model' if done else 'an unfinished run'}",
+            hint="add --overwrite" + ("" if done else " or --resume") + ", or take another folder",
+        )
+    shutil.rmtree(out)

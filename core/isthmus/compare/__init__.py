@@ -1,0 +1,1 @@
+"""The comparison engine: a study in, one record per cell out."""
