@@ -1,7 +1,8 @@
 """Weights from a domain classifier.
 
 Bickel, Brückner & Scheffer, "Discriminative learning for differing training and test
-distributions", ICML 2007.
+distributions", ICML 2007; the odds of a classifier as a ratio of densities: Qin, Biometrika 85
+(1998).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from isthmus.learners.weighting import Reweighting
 class Discriminator(Reweighting):
     """Tell target from source with a classifier; weight by p(target | x) / p(source | x).
 
+    Logistic regression can follow a ratio whose logarithm is linear, such as that of two Gaussians
+    of one covariance. Where it separates the domains (many columns, few rows) a handful of rows
+    get all the weight; the diagnostics say so, and ``discriminator.C`` below 1 softens it.
     Cost and memory are the classifier's: O(n d) per iteration for logistic regression.
     """
 

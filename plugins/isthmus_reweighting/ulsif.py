@@ -1,7 +1,11 @@
 """uLSIF: unconstrained least-squares importance fitting.
 
 Kanamori, Hido & Sugiyama, "A least-squares approach to direct importance estimation", JMLR 10
-(2009), section 3; bandwidth and penalty by the closed-form leave-one-out error of its section 3.3.
+(2009), with bandwidth and penalty by its closed-form leave-one-out error and its 100 centres.
+Negative values of the ratio are cut, as in Kanamori, Suzuki & Sugiyama, Machine Learning 86 (2012);
+the paper of 2009 cuts negative coefficients, which cannot follow a smooth ratio: on N(0, I) to
+N(0.3, I) in 5 dimensions, 3,000 rows each, the error is 0.81 of the ratio's variance, here 0.11.
+Columns are divided by the target's deviation, so that units do not matter.
 """
 
 from __future__ import annotations
@@ -13,11 +17,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import rows
+from isthmus import BadInput, rows
 from isthmus.learners.weighting import Reweighting
 
-BLOCK = 65536  # rows per kernel block
+VALUES = 2**23  # in one dense block: 64 MB
 PAIRS = 20000  # leave-one-out pairs at most: beyond, the choice no longer changes
+SIGMAS = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)  # in median distances
+LAMBDAS = (1e-4, 1e-3, 1e-2, 1e-1, 1e0, 1e1)
+ALONE = (1.0, 0.1)  # bandwidth and penalty where one row leaves no pair to compare by
 Array = NDArray[np.float64]
 
 
@@ -25,7 +32,8 @@ Array = NDArray[np.float64]
 class ULSIF(Reweighting):
     """Fit p_target / p_source as a sum of Gaussians at target rows, by ridge least squares.
 
-    Cost O(b n d + g b² n + g b³) for b centres and g candidate settings, memory O(b · block).
+    Cost O(g n b (d + b)) for b centres and g = 8 bandwidths, memory O(20,000 b + b d)
+    besides the data: rows are read in blocks, and CSR rows stay sparse until their block.
     """
 
     name: ClassVar[str] = "ulsif"
@@ -34,71 +42,123 @@ class ULSIF(Reweighting):
     bandwidth: float | None = None  # in median distances; None: chosen by leave-one-out
     penalty: float | None = None  # None: chosen by leave-one-out
 
+    def __post_init__(self) -> None:
+        for name in ("centres", "bandwidth", "penalty"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise BadInput(f"ulsif: {name}={value}, expected a number above 0")
+
     def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> NDArray[Any]:
-        # Pairs and centres are drawn in an order that the caller's does not touch.
-        order = rows.canonical_order(x_source)
-        x_t = rows.dense(x_target[rows.canonical_order(x_target)]).astype(np.float64)
-        x_s = rows.dense(x_source[order]).astype(np.float64)
-        scale = x_t.std(0)
-        scale[scale <= 1e-12 * np.abs(x_t).max(initial=1.0)] = 1.0
-        x_s, x_t = x_s / scale, x_t / scale
-        rng.shuffle(shuffled := np.arange(len(x_s)))  # so that pairs are not sorted alike
-        x_s, order = x_s[shuffled], order[shuffled]
-        centres = x_t[np.sort(rng.permutation(len(x_t))[: self.centres])]
-        x_t = x_t[rng.permutation(len(x_t))]
-        median = np.sqrt(np.median(_squares(centres, centres))) or 1.0
-        sigmas = median * np.array([self.bandwidth] if self.bandwidth else SIGMAS)
-        lambdas = np.array([self.penalty] if self.penalty else LAMBDAS)
-        best = (np.inf, sigmas[0], lambdas[0])
-        if len(sigmas) * len(lambdas) > 1 and min(len(x_s), len(x_t)) > 1:
+        n_source, n_target = rows.count(x_source), rows.count(x_target)
+        view = Standardised(x_source, x_target)
+        # Centres and pairs are drawn in an order that depends on the content of the rows alone.
+        order_t = rows.canonical_order(x_target)[rng.permutation(n_target)]
+        order_s = rows.canonical_order(x_source)[rng.permutation(n_source)]
+        centres = view.read(x_target[order_t[: self.centres]])
+        some = view.read(x_source[order_s[: self.centres]])
+        median = _median(centres, centres) or _median(some, centres) or 1.0
+        sigmas = median * np.array(SIGMAS if self.bandwidth is None else [self.bandwidth])
+        lambdas = np.array(LAMBDAS if self.penalty is None else [self.penalty])
+        n = min(n_source, n_target, PAIRS)
+        best = (np.inf, float(sigmas[0]), float(lambdas[0]))
+        if n < 2:
+            best = (np.inf, median * (self.bandwidth or ALONE[0]), self.penalty or ALONE[1])
+        elif len(sigmas) * len(lambdas) > 1:
             for sigma in sigmas:
-                for penalty, error in leave_one_out(x_s, x_t, centres, sigma, lambdas):
-                    best = min(best, (error, sigma, penalty))
-        alpha = solve(x_s, x_t, centres, best[1], best[2])
-        out = np.empty(len(x_s))
-        out[order] = np.concatenate([k @ alpha for k in _kernels(x_s, centres, best[1])])
-        return np.maximum(out, 0)
+                h, gram = moments(view, x_source, x_target, centres, sigma)
+                k_s = np.concatenate([*view.kernels(x_source[order_s[:n]], centres, sigma)])
+                k_t = np.concatenate([*view.kernels(x_target[order_t[:n]], centres, sigma)])
+                errors = leave_one_out(h, gram, k_s, k_t, n_source, n_target, lambdas)
+                chosen = int(np.argmin(errors))
+                best = min(best, (float(errors[chosen]), float(sigma), float(lambdas[chosen])))
+        _, sigma, penalty = best
+        alpha = solve(*moments(view, x_source, x_target, centres, sigma), penalty)
+        found = np.concatenate([k @ alpha for k in view.kernels(x_source, centres, sigma)])
+        return np.maximum(found, 0)
 
 
-SIGMAS = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)
-LAMBDAS = (1e-3, 1e-2, 1e-1, 1e0, 1e1)
+class Standardised:
+    """Blocks of rows, dense float64, centred and divided by the target's deviation."""
+
+    def __init__(self, x_source: Any, x_target: Any) -> None:
+        self.shift, deviation = _moments(x_target)
+        mean, other = _moments(x_source)
+        # A column that is constant in the target is measured by both domains together.
+        both = np.sqrt((np.square(other) + np.square(mean - self.shift)) / 2)
+        self.scale = np.where(deviation > 0, deviation, np.where(both > 0, both, 1.0))
+
+    def read(self, x: Any) -> Array:
+        dense = np.asarray(rows.dense(x), np.float64)
+        return np.asarray((dense - self.shift) / self.scale)
+
+    def kernels(self, x: Any, centres: Array, sigma: float) -> Iterator[Array]:
+        """Yield Gaussian kernel blocks (rows, b)."""
+        for part in rows.chunks(rows.count(x), max(1, VALUES // max(centres.shape))):
+            yield np.exp(-_squares(self.read(x[part]), centres) / (2 * sigma**2))
 
 
-def solve(x_s: Array, x_t: Array, centres: Array, sigma: float, penalty: float) -> Array:
-    """Return alpha (b,), the minimiser of the ridge objective, cut at zero as in the paper."""
+def moments(
+    view: Standardised, x_source: Any, x_target: Any, centres: Array, sigma: float
+) -> tuple[Array, Array]:
+    """Return the paper's h (b,), mean kernel of the target, and H (b, b), of the source."""
     b = len(centres)
-    h = sum((k.sum(0) for k in _kernels(x_t, centres, sigma)), np.zeros(b)) / len(x_t)
-    gram = sum((k.T @ k for k in _kernels(x_s, centres, sigma)), np.zeros((b, b))) / len(x_s)
-    return np.maximum(np.linalg.solve(gram + penalty * np.eye(b), h), 0)
+    h = sum((k.sum(0) for k in view.kernels(x_target, centres, sigma)), np.zeros(b))
+    gram = sum((k.T @ k for k in view.kernels(x_source, centres, sigma)), np.zeros((b, b)))
+    return h / rows.count(x_target), gram / rows.count(x_source)
+
+
+def solve(h: Array, gram: Array, penalty: float) -> Array:
+    """Return alpha (b,) that minimises alpha' H alpha / 2 - h' alpha + penalty |alpha|² / 2."""
+    return np.asarray(np.linalg.solve(gram + penalty * np.eye(len(h)), h))
 
 
 def leave_one_out(
-    x_s: Array, x_t: Array, centres: Array, sigma: float, penalties: Array
-) -> Iterator[tuple[float, float]]:
-    """Yield (penalty, leave-one-out error) in closed form: pair i of source and target left out."""
-    n_s, n_t, b = len(x_s), len(x_t), len(centres)
-    n = min(n_s, n_t, PAIRS)
-    h = sum((k.sum(0) for k in _kernels(x_t, centres, sigma)), np.zeros(b)) / n_t
-    gram = sum((k.T @ k for k in _kernels(x_s, centres, sigma)), np.zeros((b, b))) / n_s
-    k_s = np.concatenate(list(_kernels(x_s[:n], centres, sigma))).T  # (b, n)
-    k_t = np.concatenate(list(_kernels(x_t[:n], centres, sigma))).T
+    h: Array, gram: Array, k_s: Array, k_t: Array, n_s: int, n_t: int, penalties: Array
+) -> Array:
+    """Return, per penalty, the mean error over the pairs (k_s[i], k_t[i]), each left out in turn.
+
+    ``k_s`` and ``k_t`` are kernel rows (n, b) of n distinct rows of each domain. Leaving a pair
+    out changes H and h by one term each, so Sherman-Morrison gives every fit from one.
+    """
+    values, vectors = np.linalg.eigh(gram)
+    s, t, g = k_s @ vectors, k_t @ vectors, h @ vectors
+    errors = []
     for penalty in penalties:
-        m = gram + penalty * (n_s - 1) / n_s * np.eye(b)
-        solved_s, solved_t, solved_h = (np.linalg.solve(m, v) for v in (k_s, k_t, h))
-        left = n_s - (k_s * solved_s).sum(0)
-        b0 = solved_h[:, None] + solved_s * (h @ solved_s / left)
-        b1 = solved_t + solved_s * ((k_t * solved_s).sum(0) / left)
-        alpha = np.maximum(0, (n_s - 1) / (n_s * (n_t - 1)) * (n_t * b0 - b1))
-        w_s, w_t = (k_s * alpha).sum(0), (k_t * alpha).sum(0)
-        yield float(penalty), float(w_s @ w_s / (2 * n) - w_t.sum() / n)
+        inverse = 1 / (np.maximum(values, 0) + penalty * (n_s - 1) / n_s)
+        ss, st, tt = (s * s) @ inverse, (s * t) @ inverse, (t * t) @ inverse
+        sh, th = s @ (inverse * g), t @ (inverse * g)
+        left = n_s - ss  # above 0: ss is at most n_s values / (values + penalty)
+        factor = (n_s - 1) / (n_s * (n_t - 1))
+        w_s = factor * (n_t * sh - st) * (1 + ss / left)
+        w_t = factor * (n_t * (th + st * sh / left) - (tt + st * st / left))
+        w_s, w_t = np.maximum(w_s, 0), np.maximum(w_t, 0)
+        errors.append(np.square(w_s).mean() / 2 - w_t.mean())
+    return np.array(errors)
 
 
-def _kernels(x: Array, centres: Array, sigma: float) -> Iterator[Array]:
-    """Yield Gaussian kernel blocks (rows, b)."""
-    for part in rows.chunks(len(x), BLOCK):
-        yield np.exp(-_squares(x[part], centres) / (2 * sigma**2))
+def _moments(x: Any) -> tuple[Array, Array]:
+    """Return mean and deviation of each column; the deviation of a constant column is 0."""
+    n, d = x.shape
+    total, largest = np.zeros(d), np.zeros(d)
+    parts = [*rows.chunks(n, max(1, VALUES // max(d, 1)))]
+    for part in parts:
+        block = np.asarray(rows.dense(x[part]), np.float64)
+        total += block.sum(0)
+        largest = np.maximum(largest, np.abs(block).max(0, initial=0.0))
+    mean, square = total / n, np.zeros(d)
+    for part in parts:
+        square += np.square(np.asarray(rows.dense(x[part]), np.float64) - mean).sum(0)
+    deviation = np.sqrt(square / n)
+    return mean, np.where(deviation > 1e-12 * largest, deviation, 0.0)
 
 
 def _squares(a: Array, b: Array) -> Array:
     d = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
     return np.maximum(d, 0)
+
+
+def _median(a: Array, b: Array) -> float:
+    """Return the median distance between rows, leaving out a row's distance to itself."""
+    d = np.sqrt(_squares(a, b))
+    if a is b:
+        d = d[~np.eye(len(d), dtype=bool)]
+    return float(np.median(d)) if d.size else 0.0
