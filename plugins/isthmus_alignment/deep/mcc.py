@@ -59,12 +59,18 @@ class ClassConfusion(Objective):
 
 
 def confusion(logits: Tensor, temperature: float) -> Tensor:
-    """Return the mean between-class confusion (a scalar in [0, 1)) of logits (b, classes)."""
-    p = (logits.float() / temperature).softmax(dim=1)
-    entropy = -(p * p.clamp_min(1e-12).log()).sum(1)
-    # Certain predictions say more about confusion; the weights carry no gradient.
-    weight = (1 + torch.exp(-entropy)).detach()
-    weight = weight * len(p) / weight.sum()
-    c = (p * weight[:, None]).T @ p
-    c = c / c.sum(dim=1, keepdim=True).clamp_min(1e-12)
-    return (c.sum() - c.trace()) / len(c)
+    """Return the mean confusion between classes of logits (b, classes).
+
+    A scalar from 0, when every prediction is one-hot, to 1 - 1/classes, when all are the same.
+    """
+    # The difference of two sums at the end would lose its digits in half precision.
+    with torch.autocast(logits.device.type, enabled=False):
+        p = (logits.float() / temperature).softmax(dim=1)
+        entropy = -(p * p.clamp_min(1e-12).log()).sum(1)
+        # Certain predictions say more about confusion. Their weights are held constant, as in
+        # the authors' code: the paper does not say, and a gradient would reward certainty twice.
+        weight = (1 + torch.exp(-entropy)).detach()
+        weight = weight * len(p) / weight.sum()
+        c = (p * weight[:, None]).T @ p
+        c = c / c.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        return (c.sum() - c.trace()) / len(c)
