@@ -43,20 +43,25 @@ class Report:
 def plan(
     strategy: Strategy, makers: Mapping[str, Maker] | None = None
 ) -> Iterator[tuple[str, Case, Check]]:
-    """Yield (id, case, check). Raises when the strategy's kinds cannot be tested at all."""
-    known = {**MAKERS, **(makers or {})}
-    needs = strategy.needs
-    untestable = needs.kinds - {k.partition(":")[0] for k in known}
-    if untestable:
+    """Yield (id, case, check). Raises when one of the strategy's kinds cannot be tested at all."""
+    needs, cases = strategy.needs, []
+    for key, make in {**MAKERS, **(makers or {})}.items():
+        schema = make(0)[0].schema
+        outputs = "values" if schema.is_regression else "classes"
+        if schema.kind in needs.kinds and outputs in needs.outputs:
+            cases.append((schema.kind, Case(strategy, key, make)))
+    if untestable := needs.kinds - {kind for kind, _ in cases}:
         raise ValueError(
-            f"no synthetic task for {sorted(untestable)}; pass makers={{kind: maker}}"
+            f"no synthetic task of {sorted(needs.outputs)} for {sorted(untestable)}; "
+            "pass makers={kind: maker}, see isthmus.testing.domains"
         )
-    for key, make in known.items():
-        kind, _, outputs = key.partition(":")
-        if kind in needs.kinds and (outputs or "classes") in needs.outputs:
-            case = Case(strategy, key, make)
-            for check in checks_for(case):
-                yield f"{strategy.name}-{key}-{check.__name__.removeprefix('check_')}", case, check
+    for _, case in cases:
+        for check in checks_for(case):
+            yield (
+                f"{strategy.name}-{case.kind}-{check.__name__.removeprefix('check_')}",
+                case,
+                check,
+            )
 
 
 def check_strategy(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
@@ -30,6 +33,7 @@ class Trace:
     gradients: dict[str, float]  # of each loss with respect to the encoder, the largest seen
     inputs_moved: bool
     randomness_moved: bool
+    strategy_moved: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +44,44 @@ class Case:
     kind: str
     make: Maker
 
-    @cached_property
+    @property
     def made(self) -> tuple[Task, Labelled]:
-        """Return a fresh task with what the strategy needs, and labelled held-out target data."""
+        """Return a task with what the strategy needs, and labelled held-out target data.
+
+        A new one each time: what one adaptation does to its task must not reach the next.
+        """
         task, heldout = self.make(0)
         needs = self.strategy.needs
         if not needs.support:
             task = replace(task, support=None)
-        if needs.start == "required":
-            task = replace(task, start=_start(self.make))
+        if needs.start == "required" and task.start is None:
+            task = replace(task, start=copy.deepcopy(_start(self.make)))
         if needs.sources == "none":
             task = replace(task, sources=())
         return task, heldout
+
+    @property
+    def other(self) -> Task:
+        """Return a task of the same form with other data."""
+        task, (another, _) = self.made[0], self.make(1)
+        support = None if task.support is None else another.support
+        sources = another.sources if task.sources else ()
+        return replace(task, sources=sources, target=another.target, support=support)
+
+    def forms(self) -> Iterator[tuple[str, Task]]:
+        """Yield the other forms of task that ``needs`` promises to take, each with a name."""
+        needs, (task, _) = self.strategy.needs, self.made
+        if needs.sources in ("any", "optional") and len(task.sources) == 1:
+            parts = np.array_split(np.random.default_rng(2).permutation(len(task.source)), 2)
+            halves = (
+                replace(task.source.take(np.sort(p)), name=f"half {i}") for i, p in enumerate(parts)
+            )
+            yield "two sources", replace(task, sources=tuple(halves))
+        if needs.start == "or-sources":
+            start = copy.deepcopy(_start(self.make))
+            yield "a model to start from and no source", replace(task, sources=(), start=start)
+        elif needs.sources == "optional":
+            yield "no source", replace(task, sources=())
 
     def adapt(self, task: Task) -> Adapted:
         return self.strategy.adapt(task, Run())
@@ -60,7 +90,8 @@ class Case:
         task, heldout = self.made
         logged: list[tuple[int, dict[str, float]]] = []
         gradients: dict[str, float] = {}
-        inputs, randomness = _inputs(task, heldout), _randomness()
+        inputs, settings = _inputs(task, heldout), _settings(self.strategy)
+        randomness = _randomness()
         run = Run(
             device=device,
             log=lambda step, values: logged.append((step, dict(values))),
@@ -68,8 +99,18 @@ class Case:
         )
         adapted = self.strategy.adapt(task, run)
         p = adapted.predict(heldout.x)
-        moved = _inputs(task, heldout) != inputs, _randomness() != randomness
-        return Trace(adapted, task, heldout, p, logged, gradients, *moved)
+        randomness_moved = _randomness() != randomness
+        return Trace(
+            adapted=adapted,
+            task=task,
+            heldout=heldout,
+            predictions=p,
+            logged=logged,
+            gradients=gradients,
+            inputs_moved=_inputs(task, heldout) != inputs,
+            randomness_moved=randomness_moved,
+            strategy_moved=_settings(self.strategy) != settings,
+        )
 
     @cached_property
     def first(self) -> Trace:
@@ -79,17 +120,22 @@ class Case:
     def second(self) -> Trace:
         """The same again, after the caller's own random state has moved on."""
         _ = self.first
-        random.random(), np.random.random(), torch.rand(1)
-        return self.trace()
+        with _later_randomness():
+            return self.trace()
+
+    @cached_property
+    def score(self) -> float:
+        return quality(self.first.predictions, self.first.heldout)
 
     @cached_property
     def source_only(self) -> float:
         """How well the sources alone do: accuracy, or R2."""
-        return quality(_start(self.make).predict(self.made[1].x), self.made[1])
+        return _source_only(self.make)
 
 
 def quality(predictions: Predictions, heldout: Labelled) -> float:
     """Return the accuracy, or the R2 averaged over outputs."""
+    predictions = np.asarray(predictions)
     if heldout.schema.is_regression:
         residual = np.square(heldout.y - predictions).sum(0)
         return float((1 - residual / np.square(heldout.y - heldout.y.mean(0)).sum(0)).mean())
@@ -97,14 +143,25 @@ def quality(predictions: Predictions, heldout: Labelled) -> float:
 
 
 @cache
-def _start(make: Maker) -> Any:
-    """A model trained on the sources alone; the same for every strategy on this task."""
+def _source_only(make: Maker) -> float:
+    """Return the floor of a task, the same for every strategy."""
+    from isthmus.learners.neural import fit_learner
+
+    task, heldout = make(0)
+    if task.schema.kind != "table":
+        return quality(_start(make).predict(heldout.x), heldout)
+    return quality(fit_learner(None, task, Run()).predict(heldout.x), heldout)
+
+
+@cache
+def _start(make: Maker) -> Adapted:
+    """Train a small network on the sources alone; the same for every strategy on this task."""
     from isthmus.learners.loop import Training
-    from isthmus.learners.neural import Neural, fit_learner
+    from isthmus.learners.neural import FULL_BATCH, Neural, fit_learner
 
     task, _ = make(0)
-    small = task.schema.kind == "image"
-    return fit_learner(Neural(training=Training(steps=150)) if small else None, task, Run())
+    training = FULL_BATCH if task.schema.kind == "graph" else Training(steps=150)
+    return fit_learner(Neural(training=training), task, Run())
 
 
 def _watcher(gradients: dict[str, float]) -> Any:
@@ -113,9 +170,14 @@ def _watcher(gradients: dict[str, float]) -> Any:
     def watch(net: Any, step: Any) -> None:
         nonlocal seen
         seen += 1
-        if seen % WATCH_EVERY:
-            return
         weights = [p for p in net.encoder.parameters() if p.requires_grad]
+        if step.only is not None:  # a step of the critic alone need not reach the encoder
+            movable = {id(p) for p in step.only}
+            weights = [p for p in weights if id(p) in movable]
+            if not weights:
+                return
+        if seen % WATCH_EVERY != 1:
+            return
         for name, loss in step.losses.items():
             size = 0.0
             if loss.requires_grad and weights:
@@ -127,7 +189,14 @@ def _watcher(gradients: dict[str, float]) -> Any:
 
 
 def _inputs(task: Task, heldout: Labelled) -> bytes:
-    return pickle.dumps((task.sources, task.target, task.support, heldout))
+    # A model to start from may hold anything; what it predicts is what a caller would notice.
+    start = None if task.start is None else task.start.predict(heldout.x)
+    return pickle.dumps((task.sources, task.target, task.support, heldout, start))
+
+
+def _settings(strategy: Strategy) -> str:
+    # Not repr(strategy): that leaves out what was set behind the dataclass's back.
+    return repr(sorted(vars(strategy).items()))
 
 
 def _randomness() -> tuple[object, ...]:
@@ -136,3 +205,16 @@ def _randomness() -> tuple[object, ...]:
         pickle.dumps(np.random.get_state()),
         torch.get_rng_state().numpy().tobytes(),
     )
+
+
+@contextmanager
+def _later_randomness() -> Iterator[None]:
+    """Move the global random state on, and put it back afterwards."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.random(), np.random.random(), torch.rand(1)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

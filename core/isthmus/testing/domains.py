@@ -1,4 +1,4 @@
-"""Small synthetic tasks, one per kind. A plugin adds its own kind with its own maker.
+"""Small synthetic tasks, one or more per kind. A plugin adds its own kind with its own maker.
 
 The shift is mild: source-only does well on it, and a right method does no worse.
 """
@@ -29,6 +29,22 @@ def table(seed: int, n: int = 150) -> tuple[Task, Labelled]:
         y = rng.permutation(np.arange(n) % 3)
         x = centres[y] + rng.normal(size=(n, 6))
         x = x @ mix + 0.5 if shift else x
+        return Labelled(name=name, schema=schema, x=x.astype(np.float32), y=y)
+
+    return _task(draw("source", False), draw("target", True), draw("heldout", True))
+
+
+def table_binary(seed: int, n: int = 150) -> tuple[Task, Labelled]:
+    """Two Gaussian classes, the first twice as frequent; the target is sheared and moved."""
+    rng = np.random.default_rng(seed)
+    schema = Schema(kind="table", classes=("no", "yes"), shape=(6,))
+    centres = 1.2 * np.array([[1], [-1]]) * rng.choice([-1, 1], 6)
+    mix = np.eye(6) + 0.1 * rng.normal(size=(6, 6))
+
+    def draw(name: str, shift: bool) -> Labelled:
+        y = rng.permutation(np.arange(n) % 3 // 2)
+        x = centres[y] + rng.normal(size=(n, 6))
+        x = x @ mix + 0.3 if shift else x
         return Labelled(name=name, schema=schema, x=x.astype(np.float32), y=y)
 
     return _task(draw("source", False), draw("target", True), draw("heldout", True))
@@ -95,8 +111,10 @@ def with_x(domain: Any, change: Callable[[Any], Any]) -> Any:
     return replace(domain, x=changed)
 
 
+# By kind, or kind:variant; the schema of what a maker makes says the rest.
 MAKERS: dict[str, Maker] = {
     "table": table,
+    "table:binary": table_binary,
     "table:values": table_values,
     "image": image,
     "graph": graph,

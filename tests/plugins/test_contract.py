@@ -1,0 +1,85 @@
+"""The contract, over every strategy that the built-in plugins offer.
+
+How many checks that was is in pytest's summary (see conftest.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from isthmus import Strategy
+from isthmus.learners import Neural, Training
+from isthmus.learners.embedded import Embedded
+from isthmus.manager import discover
+from isthmus.settings import configure, parameters
+from isthmus.testing import plan
+from isthmus.testing.domains import MAKERS
+from isthmus_alignment.shallow.coral import CORAL
+
+STEPS = 150  # of each training: the synthetic tasks are learnt by then
+FOUND = {name: cls for name, _, cls in discover(third_party=False).strategies.items()}
+
+
+def cheap(strategy: Strategy) -> Strategy:
+    """Return the strategy with every training cut short, whatever the strategy calls it."""
+    dotted = [p["name"] for p in parameters(strategy)]
+    short = {name: STEPS for name in dotted if name.split(".")[-2:] == ["training", "steps"]}
+    short |= {name: STEPS for name in dotted if name == "pretraining.steps"}
+    recipe = configure(type(strategy), short)
+    needs_network = strategy.needs.kinds - {"table"}
+    if "learner" in dotted and recipe.learner is None and needs_network:
+        recipe = configure(type(strategy), {"learner": Neural(training=Training(steps=STEPS))})
+    return recipe
+
+
+def variants(cls: type[Strategy]) -> Iterator[tuple[str, Strategy, set[str]]]:
+    """Yield (name, recipe, makers); a default learner that differs from the cheap one is extra."""
+    default, short = cls(), cheap(cls())
+    kinds = {key for key in MAKERS if key.partition(":")[0] in cls.needs.kinds}
+    yield cls.name, short, kinds
+    if getattr(default, "learner", short) is not getattr(short, "learner", short):
+        yield f"{cls.name}-default", default, {key for key in kinds if key.startswith("table")}
+
+
+RECIPES = [v for cls in FOUND.values() for v in variants(cls)]
+RECIPES.append(("embedded-coral", Embedded(strategy=CORAL()), {"image"}))
+ROWS = [
+    pytest.param(name, case, check, id=id_.replace(case.strategy.name, name, 1))
+    for name, recipe, keys in RECIPES
+    for id_, case, check in plan(recipe)
+    if case.kind in keys
+]
+
+
+@pytest.mark.parametrize(("name", "case", "check"), ROWS)
+def test_contract(name, case, check, record_property):
+    record_property("contract", name)
+    check(case)
+
+
+def test_no_strategy_and_no_kind_is_left_out():
+    assert {name for name, _, _ in RECIPES} >= set(FOUND)
+    for name, cls in FOUND.items():
+        tested = {row.values[1].kind.partition(":")[0] for row in ROWS if row.values[0] == name}
+        assert tested == cls.needs.kinds, f"{name} is not tested on {cls.needs.kinds - tested}"
+
+
+def test_every_variant_of_a_kind_is_tested():
+    tested = {row.values[1].kind for row in ROWS}
+    assert tested == set(MAKERS)
+
+
+def test_deep_strategies_are_watched():
+    """The clause about gradients says nothing of a strategy whose steps it never sees."""
+    losses = {
+        name: set(row.values[1].first.gradients)
+        for row in ROWS
+        if (name := row.values[0]) in ("dann", "mcc", "a2gnn", "graph-dann", "l2-sp")
+        and row.values[2].__name__ == "check_adaptation_has_a_gradient"
+    }
+    assert losses["dann"] == losses["graph-dann"] == {"task", "domain"}
+    assert losses["mcc"] == {"task", "confusion"}
+    assert losses["a2gnn"] == {"task", "mmd"}
+    assert losses["l2-sp"] == {"task", "drift"}
