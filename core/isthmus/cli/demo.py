@@ -32,6 +32,9 @@ def demo(talk: Talk, out: Path) -> None:
     from isthmus.deploy.predictor import Predictor
     from isthmus.manager import discover
 
+    import torch
+
+    torch.set_num_threads(1)  # the networks are tiny: more threads only get in each other's way
     text = files("isthmus.compare").joinpath("demo.toml").read_text(encoding="utf-8")
     study = parse_study(tomllib.loads(text), "the demo's study")
     images = study.tasks[0].name
