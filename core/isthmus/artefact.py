@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import rows, settings
+from isthmus.atomic import write_atomically as write_atomically
+from isthmus.atomic import write_together
 from isthmus.domain import Predictions, Schema
-from isthmus.errors import BadInput
+from isthmus.errors import BadInput, PluginError, ProviderUnavailable
 from isthmus.graph import Graph
 from isthmus.strategy import Adapted
 
@@ -77,19 +78,25 @@ class TorchAdapted(Adapted):
     def predict(self, x: Any) -> Predictions:
         with torch.inference_mode():
             if isinstance(x, Graph):
-                out = self.part(
-                    torch.from_numpy(rows.dense(x.features)).to(self.device),
-                    torch.from_numpy(x.edges()).to(self.device),
-                )
-                return np.asarray(out.float().cpu().numpy())
-            n, size = rows.count(x), max(1, _VALUES_PER_CHUNK // max(1, math.prod(x.shape[1:])))
-            parts = [self._chunk(x[part]) for part in rows.chunks(n, min(size, 4096))]
+                return self._forward(rows.dense(x.features), x.edges())
+            kind = self.schema.kind
+            parts = [
+                self._forward(rows.dense(x[part]) if kind == "table" else x[part])
+                for part in rows.chunks(rows.count(x), self._chunk(x.shape[1:]))
+            ]
         return np.concatenate(parts)
 
-    def _chunk(self, x: Any) -> Predictions:
-        x = rows.dense(x) if self.schema.kind == "table" else np.ascontiguousarray(x)
-        out = self.part(torch.from_numpy(x).to(self.device))
+    def _forward(self, *inputs: Any) -> Predictions:
+        out = self.part(*(as_tensor(x).to(self.device) for x in inputs))
         return np.asarray(out.float().cpu().numpy())
+
+    def _chunk(self, shape: tuple[int, ...]) -> int:
+        """Return how many rows to predict at once."""
+        # A row becomes about as many values as the widest tensor has rows: the units of a layer,
+        # or the stored rows that it is compared with.
+        tensors = [*self.part.parameters(), *self.part.buffers()]
+        widest = max([math.prod(shape), 1, *(t.shape[0] for t in tensors if t.ndim)])
+        return max(1, min(_VALUES_PER_CHUNK // widest, 4096))
 
     def onnx(self) -> OnnxGraph:
         from isthmus.deploy.export import OnnxGraph
@@ -104,11 +111,11 @@ class TorchAdapted(Adapted):
         )
 
     def save(self, folder: Path, record: Mapping[str, Any] | None = None) -> None:
-        """Write ``weights.safetensors`` and ``adapted.json``, each atomically."""
+        """Write ``weights.safetensors`` and ``adapted.json``: both, or neither."""
         from safetensors.torch import save
 
-        state = {k: v.detach().cpu().clone().contiguous() for k, v in self.part.state_dict().items()}
-        weights = save(state)
+        state = self.part.state_dict()
+        weights = save({k: v.detach().cpu().clone().contiguous() for k, v in state.items()})
         body = {
             "format": FORMAT,
             "part": settings.reference(type(self.part)),
@@ -118,10 +125,11 @@ class TorchAdapted(Adapted):
             "record": dict(record or {}),
             "weights": hashlib.sha256(weights).hexdigest(),
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "weights.safetensors", weights)
+        body = _json(body)
         text = json.dumps({**body, "sha256": _digest(body)}, indent=1, allow_nan=False)
-        write_atomically(folder / "adapted.json", text.encode())
+        write_together(
+            {folder / "weights.safetensors": weights, folder / "adapted.json": text.encode()}
+        )
 
 
 def load(folder: Path, device: str = "cpu") -> tuple[TorchAdapted, dict[str, Any]]:
@@ -129,52 +137,95 @@ def load(folder: Path, device: str = "cpu") -> tuple[TorchAdapted, dict[str, Any
     from safetensors import SafetensorError
     from safetensors.torch import load as read
 
+    where = device_of(device)
     if not (folder / "adapted.json").is_file():
         raise BadInput(f"{folder} holds no adapted model", hint="isthmus adapt ... --out DIR")
-    if unknown := sorted({p.name for p in folder.iterdir()} - KNOWN_FILES):
+    if unknown := foreign(folder):
         raise BadInput(f"{folder} holds {unknown[0]!r}, which an adapted model does not have")
-    try:
-        body = json.loads((folder / "adapted.json").read_bytes())
-        digest = body.pop("sha256")
-        if body["format"] != FORMAT:
-            raise BadInput(f"{folder}: format {body['format']}, this version reads {FORMAT}")
-        if digest != _digest(body):
-            raise BadInput(f"{folder / 'adapted.json'} was edited: its checksum does not match")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{folder / 'adapted.json'} is truncated or not ours ({error})") from error
+    body = _read_json(folder / "adapted.json")
     path = folder / "weights.safetensors"
-    weights = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(weights).hexdigest() != body["weights"]:
-        raise BadInput(f"{path} is truncated, edited or missing: its checksum does not match")
-    with torch.random.fork_rng(devices=[]):  # constructors draw weights that are replaced here
-        part = settings.resolve(body["part"], Part).build(body["settings"])
     try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    if hashlib.sha256(weights).hexdigest() != body["weights"]:
+        raise BadInput(f"{path} is truncated or edited: its checksum does not match")
+    kind: type[Part] = settings.resolve(body["part"], Part)  # type: ignore[type-abstract]
+    try:
+        with torch.random.fork_rng(devices=[]):  # constructors draw weights that are replaced here
+            part = kind.build(body["settings"])
         part.load_state_dict(read(weights))
-    except (SafetensorError, RuntimeError) as error:
-        raise BadInput(f"{path} does not fit the model that adapted.json describes") from error
-    s = body["schema"]
-    schema = Schema(kind=s["kind"], **{k: tuple(s[k]) for k in ("shape", "classes", "outputs")})
+    except (SafetensorError, RuntimeError, TypeError, KeyError) as error:
+        raise BadInput(
+            f"{path} does not fit the model that adapted.json describes",
+            hint=f"it was written by other versions: {body['record'].get('versions', 'unknown')}",
+        ) from error
     adapted = TorchAdapted(
-        part=part.to(device), schema=schema, diagnostics=body["diagnostics"]
+        part=part.to(where), schema=schema_from(body["schema"]), diagnostics=body["diagnostics"]
     )
     return adapted, body["record"]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the file, then rename: a killed process leaves the old file or the new."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def foreign(folder: Path) -> list[str]:
+    """Return the names in a folder that no adapted model has; hidden files are ignored."""
+    names = {p.name for p in folder.iterdir() if not p.name.startswith(".")}
+    return sorted(names - KNOWN_FILES)
+
+
+def schema_from(value: Mapping[str, Any]) -> Schema:
+    """Rebuild a schema from its JSON form, ``dataclasses.asdict``."""
+    shape, classes, outputs = (tuple(value[k]) for k in ("shape", "classes", "outputs"))
+    return Schema(kind=value["kind"], shape=shape, classes=classes, outputs=outputs)
+
+
+def as_tensor(x: Any) -> Tensor:
+    """Return rows as a tensor; a read-only array (a memory-mapped file) is copied."""
+    return torch.from_numpy(np.require(x, requirements=["C", "W"]))
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device called cpu, cuda or cuda:N; refuse others, and one that is not there."""
+    kind, _, number = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
+        raise BadInput(f"device {name!r}: expected cpu, cuda or cuda:N")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if int(number or 0) >= (seen := torch.cuda.device_count()):
+        raise ProviderUnavailable(
+            f"device {name!r} was asked for, but torch sees {seen or 'no'} GPU",
+            hint="isthmus doctor",
+        )
+    return torch.device("cuda", int(number or 0))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        with beside.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise BadInput(f"cannot write {path}: {error.strerror}") from error
+        body = json.loads(path.read_bytes())
+        digest, written = body.pop("sha256"), body["format"]
+        intact = bool(digest == _digest(body))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{path} is truncated or not ours ({error})") from error
+    if written != FORMAT:
+        raise BadInput(f"{path} has format {written}, this version reads {FORMAT}")
+    if not intact:
+        raise BadInput(f"{path} was edited: its checksum does not match")
+    return dict(body)
 
 
 def _digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _json(value: Any) -> Any:
+    """Return JSON values: NumPy's numbers become Python's, NaN and infinity null."""
+    if isinstance(value, Mapping):
+        return {str(k): _json(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _json(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_json(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise PluginError(f"diagnostics and settings must be JSON values, got {type(value).__name__}")

@@ -1,19 +1,26 @@
-"""Settings in and out: a recipe as JSON, JSON as a recipe, and ``--set key=value``."""
+"""Settings in and out: a recipe as JSON, JSON as a recipe, and ``--set key=value``.
+
+A recipe is a frozen dataclass of numbers, texts, tuples and other recipes. A field typed as a
+recipe (``learner: Learner``) takes any concrete subclass, which is named by its slug: its class
+name in small letters.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
 import inspect
+import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from isthmus.errors import BadInput, nearest
 
 T = TypeVar("T")
+_PLAIN = (bool, int, float, str)
 
 
 def describe(recipe: Any) -> Any:
@@ -23,7 +30,9 @@ def describe(recipe: Any) -> Any:
         return {"type": reference(type(recipe)), **values}
     if isinstance(recipe, tuple | list):
         return [describe(v) for v in recipe]
-    if recipe is None or isinstance(recipe, bool | int | float | str):
+    if isinstance(recipe, float) and not math.isfinite(recipe):
+        raise BadInput(f"a setting must be finite, got {recipe}")
+    if recipe is None or isinstance(recipe, _PLAIN):
         return recipe
     raise BadInput(f"a setting must be a number, text or a recipe, got {type(recipe).__name__}")
 
@@ -33,21 +42,22 @@ def restore(value: Any, base: type[T]) -> T:
     if not isinstance(value, dict) or "type" not in value:
         raise BadInput(f"expected the settings of a {base.__name__}, got {value!r}")
     cls = resolve(value["type"], base)
-    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
+    hints = _settings(cls)
     given = {}
     for key, v in value.items():
         if key == "type":
             continue
-        if key not in known:
-            raise BadInput(f"{cls.__name__} has no setting {key!r}", hint=nearest(key, known))
-        if isinstance(v, dict):
-            v = restore(v, _recipe_type(hints[key]) or object)
-        given[key] = tuple(v) if isinstance(v, list) else v
-    return cls(**given)
+        if key not in hints:
+            raise BadInput(f"{cls.__name__} has no setting {key!r}", hint=nearest(key, hints))
+        given[key] = _parse(v, hints[key], key)
+    try:
+        return cls(**given)
+    except TypeError as error:
+        raise BadInput(f"these are not all the settings of {cls.__name__}: {error}") from error
 
 
 def reference(cls: type) -> str:
+    """Return the name by which ``resolve`` finds the class: ``module:Name``."""
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
@@ -59,14 +69,18 @@ def resolve(name: str, base: type[T]) -> type[T]:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise BadInput(f"{name!r} is not installed here ({error})", hint="isthmus plugins") from error
-    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise BadInput(f"{name!r} is missing here ({error})", hint="isthmus plugins") from error
+    # Where it is defined, not where it is imported: a plugin's imports are none of its classes.
+    if not (inspect.isclass(found) and issubclass(found, base) and found.__module__ == module):
         raise BadInput(f"{name!r} is not a {base.__name__}")
     return found
 
 
 def configure(cls: type[T], settings: Mapping[str, Any]) -> T:
-    """Build a recipe from texts such as ``{"training.steps": "500", "learner": "ridge"}``."""
+    """Build a recipe from texts such as ``{"training.steps": "500", "learner": "ridge"}``.
+
+    Values may also have the field's own type, as in TOML.
+    """
     recipe = cls()
     for key in sorted(settings, key=lambda k: k.count(".")):  # learner before learner.width
         recipe = _assign(recipe, key.split("."), settings[key], key)
@@ -75,99 +89,155 @@ def configure(cls: type[T], settings: Mapping[str, Any]) -> T:
 
 def parameters(recipe: Any, prefix: str = "") -> Iterator[dict[str, Any]]:
     """Yield name, type and default of each hyper-parameter, nested ones dotted."""
-    hints = typing.get_type_hints(type(recipe))
-    for f in dataclasses.fields(recipe):
-        value = getattr(recipe, f.name)
-        name = prefix + f.name
+    for name, hint in _settings(type(recipe)).items():
+        value, path = getattr(recipe, name), prefix + name
         if dataclasses.is_dataclass(value):
-            if options := choices(_recipe_type(hints[f.name]) or type(value)):
-                yield {"name": name, "type": " | ".join(options), "default": _slug(type(value))}
-            yield from parameters(value, name + ".")
+            if options := choices(_recipe_type(hint) or type(value)):
+                yield {"name": path, "type": " | ".join(options), "default": _slug(type(value))}
+            yield from parameters(value, path + ".")
         else:
-            yield {"name": name, "type": _spell(hints[f.name]), "default": describe(value)}
+            yield {"name": path, "type": _spell(hint), "default": describe(value)}
 
 
-def choices(base: type[T]) -> dict[str, type[T]]:
-    """Return the concrete subclasses of a recipe type by slug, as the command line writes them."""
-    found: dict[str, type[T]] = {}
-    for cls in base.__subclasses__():
-        found.update(choices(cls))
-        if dataclasses.is_dataclass(cls) and not inspect.isabstract(cls):
-            found[_slug(cls)] = cls
+def choices(base: type[T]) -> dict[str, Callable[[], T]]:
+    """Return what makes each recipe of a type, by slug, as the command line writes them.
+
+    These are the concrete subclasses, and what ``base.shorthands()`` adds to them.
+    """
+    found: dict[str, Callable[[], T]] = {}
+    if "shorthands" in vars(base):
+        found.update(vars(base)["shorthands"].__get__(None, base)())
+    found.update(_concrete(base))
     return dict(sorted(found.items()))
 
 
+def _concrete(base: type[T]) -> dict[str, Callable[[], T]]:
+    found: dict[str, Callable[[], T]] = {}
+    for cls in base.__subclasses__():
+        found.update(_concrete(cls))
+        if dataclasses.is_dataclass(cls) and not inspect.isabstract(cls):
+            found[_slug(cls)] = cls
+    return found
+
+
 def _assign(recipe: Any, path: list[str], text: Any, key: str) -> Any:
-    known = [f.name for f in dataclasses.fields(recipe)]
-    if path[0] not in known:
-        raise BadInput(f"{_slug(type(recipe))} has no setting {key!r}", hint=nearest(path[0], known))
-    hint = typing.get_type_hints(type(recipe))[path[0]]
+    hints, name = _settings(type(recipe)), path[0]
+    if name not in hints:
+        known = [p["name"] for p in parameters(recipe)]
+        hint = nearest(".".join(path), known)
+        raise BadInput(f"{_slug(type(recipe))} has no setting {key!r}", hint=hint)
     if len(path) == 1:
-        value = _parse(text, hint, key)
+        value = _parse(text, hints[name], key)
     else:
-        inner = getattr(recipe, path[0])
+        inner = getattr(recipe, name)
         if not dataclasses.is_dataclass(inner):
-            raise BadInput(f"{key!r}: {path[0]!r} is {inner!r}, which has no settings of its own")
+            options = _spell(hints[name])
+            raise BadInput(
+                f"{key!r}: {name!r} is {describe(inner)}, which has no settings of its own",
+                hint=f"choose one first: {name}={options}" if _recipe_type(hints[name]) else "",
+            )
         value = _assign(inner, path[1:], text, key)
     try:
-        return dataclasses.replace(recipe, **{path[0]: value})
+        return dataclasses.replace(recipe, **{name: value})
     except ValueError as error:
         raise BadInput(f"{key}={text}: {error}") from error
 
 
-def _parse(text: Any, hint: Any, key: str) -> Any:
+def _parse(value: Any, hint: Any, key: str) -> Any:
+    """Return ``value``, a text or already of the right type, as what ``hint`` asks for."""
+    options = get_args(hint)
     if get_origin(hint) is Literal:
-        if text in get_args(hint):
-            return text
-        raise BadInput(f"{key}={text}: expected one of {', '.join(map(str, get_args(hint)))}")
+        for option in options:
+            if type(value) in (type(option), str) and str(value) == str(option):
+                return option
+        raise BadInput(f"{key}={value}: expected {_spell(hint)}", hint=nearest(str(value), options))
     if get_origin(hint) in (types.UnionType, typing.Union):
-        options = [a for a in get_args(hint) if a is not type(None)]
-        if type(None) in get_args(hint) and str(text).lower() in ("none", "null", ""):
-            return None
-        for option in options[:-1]:
-            try:
-                return _parse(text, option, key)
-            except BadInput:
-                continue
-        return _parse(text, options[-1], key)
+        return _parse_union(value, options, key)
     if get_origin(hint) is tuple:
-        items = text.split(",") if isinstance(text, str) else text
-        return tuple(_parse(t, get_args(hint)[0], key) for t in items)
-    if hint is bool:
-        if str(text).lower() in ("true", "false"):
-            return str(text).lower() == "true"
-        raise BadInput(f"{key}={text}: expected true or false")
-    if hint in (int, float, str):
+        items = value
+        if isinstance(value, str):
+            items = [t.strip() for t in value.removesuffix(",").split(",") if value]
+        if not isinstance(items, tuple | list):
+            raise BadInput(f"{key}={value}: expected {_spell(hint)}")
+        of = options[:1] * len(items) if options[-1] is Ellipsis else options
+        if len(of) != len(items):
+            raise BadInput(f"{key}={value}: expected {len(of)} values, got {len(items)}")
+        return tuple(_parse(t, h, key) for t, h in zip(items, of, strict=True))
+    if hint in _PLAIN:
+        return _parse_plain(value, hint, key)
+    if not inspect.isclass(hint):
+        raise BadInput(f"{key} cannot be given as text")
+    if isinstance(value, dict):
+        return restore(value, hint)
+    if isinstance(value, hint):
+        return value
+    made = choices(hint)
+    slug = str(value).lower().replace("-", "").replace("_", "")
+    if slug in made:
+        return made[slug]()
+    raise BadInput(f"{key}={value}: no such {_slug(hint)}", hint=nearest(slug, made))
+
+
+def _parse_union(value: Any, options: tuple[Any, ...], key: str) -> Any:
+    if type(None) in options and (value is None or str(value).lower() in ("none", "null", "")):
+        return None
+    options = tuple(o for o in options if o is not type(None))
+    for option in options[:-1]:
         try:
-            return hint(text)
-        except ValueError:
-            raise BadInput(f"{key}={text}: expected {_spell(hint)}") from None
-    options = choices(hint)
-    if isinstance(text, hint):
-        return text
-    if str(text) in options:
-        return options[str(text)]()
-    raise BadInput(f"{key}={text}: no such {hint.__name__.lower()}", hint=nearest(str(text), options))
+            return _parse(value, option, key)
+        except BadInput:
+            continue
+    return _parse(value, options[-1], key)
 
 
-def _recipe_type(hint: Any) -> type | None:
+def _parse_plain(value: Any, kind: type, key: str) -> Any:
+    if kind is bool:
+        if str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
+        raise BadInput(f"{key}={value}: expected true or false")
+    fits = isinstance(value, (str, int, float)[: (str, int, float).index(kind) + 1])
+    try:
+        if not fits or isinstance(value, bool):  # no silent int(2.7), no float(True)
+            raise ValueError
+        parsed = kind(value)
+        if kind is float and not math.isfinite(parsed):
+            raise ValueError
+    except ValueError:
+        raise BadInput(f"{key}={value}: expected {_SPELT[kind]}") from None
+    return parsed
+
+
+_SPELT = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+
+
+def _settings(cls: type) -> dict[str, Any]:
+    """Return the type of each field."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+def _recipe_type(hint: Any) -> type[Any] | None:
     """Return the class in ``Learner`` or ``Learner | None``."""
     for option in get_args(hint) or (hint,):
-        if inspect.isclass(option) and option not in (int, float, str, bool, type(None), tuple):
+        if inspect.isclass(option) and option not in (*_PLAIN, type(None), tuple):
             return option
     return None
 
 
 def _spell(hint: Any) -> str:
+    """Return a type as the command line shows it."""
     if get_origin(hint) is Literal:
         return " | ".join(map(str, get_args(hint)))
     if get_origin(hint) in (types.UnionType, typing.Union):
         return " | ".join(_spell(a) for a in get_args(hint))
     if get_origin(hint) is tuple:
-        return f"{_spell(get_args(hint)[0])},..."
+        items = get_args(hint)
+        return ",".join("..." if a is Ellipsis else _spell(a) for a in items)
     if hint is type(None):
         return "none"
-    return " | ".join(choices(hint)) or getattr(hint, "__name__", str(hint))
+    if not inspect.isclass(hint) or hint in _PLAIN:
+        return getattr(hint, "__name__", str(hint))
+    return " | ".join(choices(hint)) or hint.__name__
 
 
 def _slug(cls: type) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import nn
 
 from isthmus.domain import Schema
-from isthmus.errors import UnsupportedTask
+from isthmus.errors import BadInput, UnsupportedTask
 
 
 class Architecture(ABC):
@@ -38,6 +38,9 @@ class MLP(Architecture):
     widths: tuple[int, ...] = (128, 64)
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_sizes(self.dropout, *self.widths)
+
     def encoder(self, schema: Schema, *, pretrained: bool) -> tuple[nn.Module, int]:
         layers: list[nn.Module] = [nn.Flatten()]
         d = math.prod(schema.shape)
@@ -56,6 +59,9 @@ class LeNet(Architecture):
 
     bottleneck: int = 256
     dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_sizes(self.dropout, self.bottleneck)
 
     def encoder(self, schema: Schema, *, pretrained: bool) -> tuple[nn.Module, int]:
         height, width, channels = schema.shape
@@ -86,3 +92,11 @@ class RawPixels(Architecture):
     def encoder(self, schema: Schema, *, pretrained: bool) -> tuple[nn.Module, int]:
         return nn.Flatten(), math.prod(schema.shape)
 
+
+def check_sizes(dropout: float, *widths: int) -> None:
+    """Refuse a share of dropped units outside [0, 1), and a layer without units."""
+    if not 0 <= dropout < 1 or min(widths, default=1) < 1:
+        raise BadInput(
+            f"a network needs 0 <= dropout < 1 and layers of 1 unit or more, "
+            f"got dropout={dropout} and widths {widths}"
+        )

@@ -23,7 +23,8 @@ class Backbone(Architecture):
     """A torchvision classifier without its last layer, and an optional bottleneck.
 
     ``weights``: a .safetensors or .pth state dict; "download" for torchvision's default weights;
-    "none" for random ones. ``tune_norm=False`` keeps batch normalisation as it was pretrained.
+    "none" for random ones. ``tune_norm=False`` keeps the statistics of batch normalisation as they
+    were pretrained.
     """
 
     kinds: ClassVar[frozenset[str]] = frozenset({"image"})
@@ -42,6 +43,8 @@ class Backbone(Architecture):
         if pretrained and self.weights != "none":
             _load(net, self.model, self.weights, last)
         net.set_submodule(last, nn.Identity())
+        if pretrained:
+            _try(net, self.model, schema)
         body = Pretrained(net, self.tune_norm)
         if not self.bottleneck:
             return body, width
@@ -94,16 +97,35 @@ def _last_linear(net: nn.Module, name: str) -> tuple[str, int]:
     return found[-1][0], found[-1][1].in_features
 
 
+def _try(net: nn.Module, name: str, schema: Schema) -> None:
+    """Refuse an image size that the network cannot read before anything is trained on it."""
+    height, width, channels = schema.shape
+    try:
+        with torch.inference_mode():
+            net.eval()(torch.zeros(1, channels, height, width))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnsupportedTask(
+            f"{name} cannot read images of {height}x{width} pixels: {reason}",
+            hint="--image-size 224 is what most backbones were trained with",
+        ) from error
+    net.train()
+
+
 def _load(net: nn.Module, name: str, weights: str, last: str) -> None:
     state = _download(name) if weights == "download" else _read(Path(weights).expanduser())
     own = net.state_dict()
     head = {k for k in own if k.startswith(last + ".")}
     missing = sorted(set(own) - set(state) - head)
-    wrong = [k for k, v in own.items() if k in state and k not in head and state[k].shape != v.shape]
+    wrong = [
+        k for k, v in own.items() if k in state and k not in head and state[k].shape != v.shape
+    ]
     if missing or wrong:
         what = f"lacks {missing[0]!r}" if missing else f"has another shape for {wrong[0]!r}"
         raise BadInput(f"{weights} is not a state dict of {name}: it {what}")
-    net.load_state_dict({k: v for k, v in state.items() if k in own and k not in head}, strict=False)
+    net.load_state_dict(
+        {k: v for k, v in state.items() if k in own and k not in head}, strict=False
+    )
 
 
 def _read(path: Path) -> dict[str, Tensor]:

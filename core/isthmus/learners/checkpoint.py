@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isthmus.artefact import write_atomically
+from isthmus.atomic import write_atomically
 from isthmus.errors import BadInput
 from isthmus.strategy import Run
 
@@ -64,7 +64,7 @@ class Checkpoint:
         now = self.optimiser.state_dict()
         self.optimiser.load_state_dict({"state": saved, "param_groups": now["param_groups"]})
         torch.set_rng_state(state["random.cpu"])
-        if "random.cuda" in state:
+        if "random.cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random.cuda"], self.device)
         if self.scaler is not None and "scaler" in meta:
             self.scaler.load_state_dict(json.loads(meta["scaler"]))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isthmus import rows
 from isthmus import settings as recipes
-from isthmus.artefact import Part, TorchAdapted
+from isthmus.artefact import Part, TorchAdapted, as_tensor
 from isthmus.domain import Domain, Labelled, Schema, Task
 from isthmus.errors import NotExportable, UnsupportedTask
 from isthmus.learners.architectures import Architecture, RawPixels
@@ -88,7 +88,7 @@ def _embed(net: Network, domain: Any, schema: Schema, run: Run) -> Any:
     n, out = len(domain), np.empty((len(domain), net.width), np.float32)
     with torch.inference_mode():
         for part in rows.chunks(n, CHUNK):
-            x = torch.from_numpy(np.ascontiguousarray(domain.x[part])).to(run.device)
+            x = as_tensor(domain.x[part]).to(net.head.weight.device)
             out[part] = net.encode(net.prepare(x)).float().cpu().numpy()
             run.progress(f"embed {domain.name}", part.stop, n)
     if isinstance(domain, Labelled):

@@ -7,7 +7,7 @@ killed run continues where it stopped, and sorting a file differently changes no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus import rows
+from isthmus.artefact import as_tensor
 from isthmus.domain import Domain, Labelled
+from isthmus.errors import BadInput
 from isthmus.graph import Graph
 
 AHEAD = 3  # batches read in advance from files
@@ -35,92 +37,115 @@ class Batch:
 
 
 class Feed:
-    """Batches of one domain on one device."""
+    """Batches of one domain on one device: ``size`` rows, or the whole of a graph.
+
+    The rows of batch i are the places i size .. (i + 1) size in an endless chain of shuffles, so
+    each row is seen once per epoch, and few rows are repeated until they fill a batch.
+    """
 
     def __init__(
-        self, domain: Domain, size: int, seed: tuple[int, ...], device: str, weight: Any = None
+        self,
+        domain: Domain,
+        size: int,
+        seed: tuple[int, ...],
+        device: torch.device,
+        weight: Any = None,
     ) -> None:
+        """``weight`` is (n,), of any positive mean."""
         self.x, self.size, self.seed, self.device = domain.x, size, seed, device
+        self.table = domain.schema.kind == "table"
         y = domain.y if isinstance(domain, Labelled) else None
         self.order = rows.canonical_order(domain.x, y)
-        self.y = None if y is None else torch.from_numpy(y).to(device)
+        if not len(self.order):
+            raise BadInput(f"{domain.name} is empty: there is nothing to train on")
+        self.y = None if y is None else as_tensor(y).to(device)
         self.weight: Tensor | None = None
         if weight is not None:  # of mean 1, so that the loss of a batch is an unbiased estimate
             w = np.asarray(weight, np.float64)
             self.weight = torch.tensor(w / w.mean(), dtype=torch.float32, device=device)
-        self.resident: Any = None
-        if isinstance(domain.x, Graph):
-            self.resident = self._graph(domain.x)
-        elif isinstance(domain.x, np.ndarray) and domain.x.nbytes <= RESIDENT:
-            self.resident = torch.from_numpy(np.ascontiguousarray(domain.x)).to(device)
-        self._epoch: tuple[int, NDArray[np.int64]] = (-1, self.order)
+        self.shuffles: dict[int, NDArray[np.int64]] = {}
+        self.resident: Tensor | None = None
+        if isinstance(domain.x, np.ndarray) and domain.x.nbytes <= RESIDENT:
+            self.resident = self._tensor(domain.x).to(device)
 
-    def batches(self, start: int) -> Iterator[Batch]:
+    def batches(self, start: int) -> Generator[Batch]:
         """Yield batch ``start``, ``start + 1``, ... without end."""
-        if self.resident is not None:
-            i = start
+        i = start
+        if isinstance(self.x, Graph):
+            whole = self._graph(self.x)
             while True:
-                yield self._resident(i)
-                i += 1
-        with ThreadPoolExecutor(1) as reader:
+                yield whole
+        while self.resident is not None:
+            yield self._batch(i)
+            i += 1
+        with ThreadPoolExecutor(1, "feed") as reader:
             waiting: deque[Future[Batch]] = deque()
-            i = start
             try:
                 while True:
                     while len(waiting) < AHEAD:
-                        waiting.append(reader.submit(self._read, i))
+                        waiting.append(reader.submit(self._batch, i))
                         i += 1
                     yield waiting.popleft().result()
             finally:
                 reader.shutdown(wait=False, cancel_futures=True)
 
-    def _index(self, i: int) -> NDArray[np.int64]:
-        """Return the rows of batch i: consecutive places in an endless chain of shuffles."""
-        n, size = len(self.order), self.size
-        per_epoch = max(n // size, 1)  # the rest of an epoch is dropped: batches keep one size
-        epoch, place = divmod(i, per_epoch)
-        if self._epoch[0] != epoch:
-            shuffle = np.random.default_rng((*self.seed, epoch)).permutation(n)
-            self._epoch = (epoch, self.order[shuffle])
-        rows_ = self._epoch[1][place * size : (place + 1) * size]
-        return rows_ if len(rows_) == size else np.resize(rows_, size)  # few rows are repeated
-
-    def _resident(self, i: int) -> Batch:
-        if isinstance(self.x, Graph):
-            x, y, weight = self.resident
-            return Batch(x=x, y=y, weight=weight)
-        return self._batch(i, self.resident)
-
-    def _read(self, i: int) -> Batch:
-        return self._batch(i, None)
-
-    def _batch(self, i: int, resident: Tensor | None) -> Batch:
+    def _batch(self, i: int) -> Batch:
         index = self._index(i)
-        at = torch.from_numpy(index).to(self.device)
-        if resident is not None:
-            x = resident[at]
+        at = self._send(torch.from_numpy(index))
+        if self.resident is not None:
+            x = self.resident.index_select(0, at)
         else:
-            raw = self.x[index]
-            raw = rows.dense(raw) if rows.is_sparse(raw) else np.ascontiguousarray(raw)
-            x = torch.from_numpy(raw).to(self.device, non_blocking=True)
-        y = at[:0] if self.y is None else self.y[at]
-        return Batch(x=x, y=y, weight=None if self.weight is None else self.weight[at])
+            x = self._send(self._tensor(self.x[index]))
+        return self._labelled(x, at)
 
-    def _graph(self, graph: Graph) -> tuple[Any, Tensor, Tensor | None]:
+    def _labelled(self, x: Any, at: Tensor) -> Batch:
+        y = at[:0] if self.y is None else self.y.index_select(0, at)
+        weight = None if self.weight is None else self.weight.index_select(0, at)
+        return Batch(x=x, y=y, weight=weight)
+
+    def _index(self, i: int) -> NDArray[np.int64]:
+        n, first = len(self.order), i * self.size
+        epochs = range(first // n, (first + self.size - 1) // n + 1)
+        parts = []
+        for epoch in epochs:
+            start = first - epoch * n
+            parts.append(self._shuffle(epoch)[max(start, 0) : start + self.size])
+        for old in [e for e in self.shuffles if e < epochs[-1]]:
+            del self.shuffles[old]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _shuffle(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self.shuffles:
+            rng = np.random.default_rng((*self.seed, epoch))
+            self.shuffles[epoch] = self.order[rng.permutation(len(self.order))]
+        return self.shuffles[epoch]
+
+    def _tensor(self, x: Any) -> Tensor:
+        """Take rows as they are, but tables and double precision as float32."""
+        floats = self.table or rows.is_sparse(x) or x.dtype == np.float64
+        return as_tensor(rows.dense(x) if floats else x)
+
+    def _send(self, x: Tensor) -> Tensor:
+        """Copy to the device without waiting for it, which takes pinned memory."""
+        if self.device.type == "cpu":
+            return x
+        return x.pin_memory().to(self.device, non_blocking=True)
+
+    def _graph(self, graph: Graph) -> Batch:
         """Bring the nodes into canonical order: dropout masks must not follow the caller's."""
         graph = graph[self.order]
-        f = graph.features
-        if rows.is_sparse(f):
-            x = torch.sparse_csr_tensor(
-                torch.from_numpy(f.indptr.astype(np.int64)),
-                torch.from_numpy(f.indices.astype(np.int64)),
-                torch.from_numpy(f.data.astype(np.float32)),
-                size=f.shape,
-            )
-        else:
-            x = torch.from_numpy(np.ascontiguousarray(f, np.float32))
-        edges = torch.from_numpy(graph.edges())
-        at = torch.from_numpy(self.order).to(self.device)
-        y = at[:0] if self.y is None else self.y[at]
-        weight = None if self.weight is None else self.weight[at]
-        return (x.to(self.device), edges.to(self.device)), y, weight
+        x = _features(graph.features).to(self.device)
+        edges = torch.from_numpy(graph.edges()).to(self.device)
+        return self._labelled((x, edges), torch.from_numpy(self.order).to(self.device))
+
+
+def _features(x: Any) -> Tensor:
+    if not rows.is_sparse(x):
+        return as_tensor(rows.dense(x))
+    return torch.sparse_csr_tensor(
+        as_tensor(x.indptr.astype(np.int64)),
+        as_tensor(x.indices.astype(np.int64)),
+        as_tensor(x.data.astype(np.float32)),
+        size=x.shape,
+        check_invariants=True,
+    )

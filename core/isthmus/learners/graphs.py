@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isthmus.domain import Schema
-from isthmus.learners.architectures import Architecture
+from isthmus.errors import BadInput
+from isthmus.learners.architectures import Architecture, check_sizes
 
 
 def normalisation(n: int, edges: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,6 +81,11 @@ class GCN(Architecture):
     layers: int = 1  # besides the head, which is a convolution too
     steps: int = 1  # propagations per layer
     dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_sizes(self.dropout, self.width, self.layers)
+        if self.steps < 0:
+            raise BadInput(f"a GCN propagates 0 times or more, got steps={self.steps}")
 
     def encoder(self, schema: Schema, *, pretrained: bool) -> tuple[nn.Module, int]:
         d = schema.shape[0]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
+
+import numpy as np
 
 from isthmus.artefact import TorchAdapted
 from isthmus.domain import Labels, Schema
-from isthmus.errors import UnsupportedTask
+from isthmus.errors import BadInput, UnsupportedTask
 from isthmus.strategy import Run
 
 
@@ -22,7 +25,7 @@ class Learner(ABC):
         """Learn. Called only with what ``kinds`` and ``outputs`` allow."""
 
     def fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
-        """Learn from rows ``x`` (n, ...), labels ``y`` and weights (n,) or None."""
+        """Learn from rows ``x`` (n, ...), labels ``y`` and weights (n,) >= 0 or None."""
         name = type(self).__name__
         if schema.kind not in self.kinds:
             raise UnsupportedTask(f"{name} reads {sorted(self.kinds)} domains, got {schema.kind!r}")
@@ -30,3 +33,23 @@ class Learner(ABC):
             wanted = "regression outputs" if schema.is_regression else "classes"
             raise UnsupportedTask(f"{name} does not predict {wanted}")
         return self._fit(x, y, weight, schema, run)
+
+    @classmethod
+    def shorthands(cls) -> dict[str, Callable[[], Learner]]:
+        """Name a network as a learner: ``lenet`` stands for ``Neural(network=LeNet())``."""
+        from isthmus.learners.neural import by_network
+
+        return {**by_network()}
+
+
+def weighted_rows(x: Any, y: Labels, weight: Any) -> tuple[Any, Labels, Any]:
+    """Return the rows that count: a weight of zero is as good as no row. Weights are float64."""
+    if weight is None:
+        return x, y, None
+    w = np.asarray(weight, np.float64)
+    if w.shape != (len(y),) or not (np.isfinite(w).all() and (w >= 0).all() and w.any()):
+        raise BadInput(
+            f"weights must be {len(y)} numbers >= 0 and not all zero, got shape {w.shape}"
+        )
+    kept = np.flatnonzero(w)
+    return (x, y, w) if len(kept) == len(w) else (x[kept], y[kept], w[kept])

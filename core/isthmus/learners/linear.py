@@ -12,49 +12,54 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus import rows
 from isthmus.artefact import Part, TorchAdapted
 from isthmus.domain import Labels, Schema
-from isthmus.learners.learner import Learner
+from isthmus.errors import BadInput
+from isthmus.learners.learner import Learner, weighted_rows
+from isthmus.learners.scaling import moments
 from isthmus.strategy import Run
 
 ABSENT = -1e3  # the logit of a class without a training row: its probability is 0 in float32
+ITERATIONS = 3000
 
 
 class LinearPart(Part):
-    """x @ w + b, then softmax for classes."""
+    """x @ weight.T + bias, then softmax for classes."""
 
     def __init__(self, features: int, width: int, classes: bool) -> None:
         super().__init__()
-        # Without the random initialisation, which would move the caller's random state.
-        self.layer = nn.utils.skip_init(nn.Linear, features, width)
+        self.weight = nn.Parameter(torch.zeros(width, features))
+        self.bias = nn.Parameter(torch.zeros(width))
         self.classes = classes
 
     @classmethod
-    def of(cls, w: NDArray[Any], b: NDArray[Any], classes: bool) -> Self:
+    def of(cls, w: NDArray[Any], b: NDArray[Any], classes: bool) -> LinearPart:
         """Take w (d, k) and b (k,)."""
-        part = cls(*w.shape, classes)
-        part.layer.weight.data = torch.tensor(np.ascontiguousarray(w.T), dtype=torch.float32)
-        part.layer.bias.data = torch.tensor(b, dtype=torch.float32)
+        features, width = w.shape
+        part = LinearPart(features, width, classes)
+        part.weight.data = torch.tensor(np.ascontiguousarray(w.T), dtype=torch.float32)
+        part.bias.data = torch.tensor(b, dtype=torch.float32)
         return part
 
     def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.layer(x)
+        z = F.linear(x, self.weight, self.bias)
         return z.softmax(dim=1) if self.classes else z
 
     def settings(self) -> dict[str, Any]:
-        shape = {"features": self.layer.in_features, "width": self.layer.out_features}
-        return {**shape, "classes": self.classes}
+        width, features = self.weight.shape
+        return {"features": features, "width": width, "classes": self.classes}
 
     @classmethod
     def build(cls, settings: dict[str, Any]) -> Self:
         return cls(**settings)
 
     def example(self) -> tuple[dict[str, Tensor], dict[str, dict[int, str]]]:
-        return {"x": torch.zeros(2, self.layer.in_features)}, {"x": {0: "n"}}
+        return {"x": torch.zeros(2, self.weight.shape[1])}, {"x": {0: "n"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,25 +70,30 @@ class Logistic(Learner):
 
     C: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.C > 0:
+            raise BadInput(f"logistic regression needs C > 0, got {self.C}")
+
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        x, mean, scale = _standardise(x, weight)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
-            model = LogisticRegression(C=self.C, max_iter=3000, tol=1e-6)
-            model.fit(x, y, sample_weight=weight)
-        if caught:
-            run.say(f"logistic regression stopped at {model.n_iter_.max()} iterations")
+        x, y, weight = weighted_rows(x, y, weight)
+        x, mean, scale = _standardised(x, weight)
         w = np.zeros((x.shape[1], schema.width))
         b = np.full(schema.width, ABSENT)
-        seen = model.classes_
-        if len(seen) == 2:  # scikit-learn keeps one column for two classes
-            b[seen[0]] = 0.0
-            w[:, seen[1]], b[seen[1]] = model.coef_[0], model.intercept_[0]
-        else:
-            w[:, seen], b[seen] = model.coef_.T, model.intercept_
+        seen = np.unique(y)
+        b[seen[0]] = 0.0
+        if len(seen) > 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model = LogisticRegression(C=self.C, max_iter=ITERATIONS, tol=1e-6)
+                model.fit(x, y, sample_weight=weight)
+            if model.n_iter_.max() >= ITERATIONS:
+                run.say(f"logistic regression stopped after {ITERATIONS} iterations")
+            # For two classes scikit-learn keeps one column: the other's logit is 0.
+            columns = seen[1:] if len(seen) == 2 else seen
+            w[:, columns], b[columns] = model.coef_.T, model.intercept_
         return _folded(w, b, mean, scale, schema)
 
 
@@ -95,12 +105,18 @@ class Ridge(Learner):
 
     alpha: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise BadInput(f"ridge regression needs alpha > 0, got {self.alpha}")
+
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
         from sklearn.linear_model import Ridge as Model
 
-        x, mean, scale = _standardise(x, weight)
+        x, y, weight = weighted_rows(x, y, weight)
+        x, mean, scale = _standardised(x, weight)
         solver = "sparse_cg" if rows.is_sparse(x) else "cholesky"
-        model = Model(alpha=self.alpha, solver=solver, tol=1e-8).fit(x, y, sample_weight=weight)
+        model = Model(alpha=self.alpha, solver=solver, tol=1e-8)
+        model.fit(x, np.asarray(y, np.float64), sample_weight=weight)
         w = np.asarray(model.coef_, np.float64).reshape(schema.width, -1).T
         return _folded(w, np.atleast_1d(model.intercept_), mean, scale, schema)
 
@@ -111,22 +127,27 @@ class Linear(Learner):
 
     penalty: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.penalty > 0:
+            raise BadInput(f"a linear model needs penalty > 0, got {self.penalty}")
+
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
         p = self.penalty
         learner = Ridge(alpha=p) if schema.is_regression else Logistic(C=1 / p)
         return learner.fit(x, y, weight, schema, run)
 
 
-def _standardise(x: Any, weight: Any) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
+def _standardised(x: Any, weight: Any) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
     if rows.is_sparse(x):
         return x, np.zeros(x.shape[1]), np.ones(x.shape[1])
-    x = np.asarray(x, np.float64)
-    mean = np.average(x, axis=0, weights=weight)
-    scale = np.sqrt(np.average(np.square(x - mean), axis=0, weights=weight))
-    scale[scale <= 1e-12 * np.abs(x).max(initial=1.0)] = 1.0  # a constant column carries nothing
-    return (x - mean) / scale, mean, scale
+    mean, scale = moments(x, weight)
+    x = np.array(x, np.float64)  # a copy, which is then changed in place: it may be large
+    x -= mean
+    x /= scale
+    return x, mean, scale
 
 
 def _folded(w: Any, b: Any, mean: Any, scale: Any, schema: Schema) -> TorchAdapted:
     w = w / scale[:, None]
-    return TorchAdapted(part=LinearPart.of(w, b - mean @ w, not schema.is_regression), schema=schema)
+    part = LinearPart.of(w, b - mean @ w, not schema.is_regression)
+    return TorchAdapted(part=part, schema=schema)

@@ -12,8 +12,8 @@ from torch import Tensor
 from isthmus import rows
 from isthmus.artefact import Part, TorchAdapted
 from isthmus.domain import Labels, Schema
-from isthmus.errors import UnsupportedTask
-from isthmus.learners.learner import Learner
+from isthmus.errors import BadInput
+from isthmus.learners.learner import Learner, weighted_rows
 from isthmus.strategy import Run
 
 
@@ -56,15 +56,22 @@ class NearestNeighbours(Learner):
 
     k: int = 1
 
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise BadInput(f"nearest neighbours need k >= 1, got {self.k}")
+
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
-        x = rows.dense(x)
-        w = np.ones(len(x), np.float32) if weight is None else np.asarray(weight, np.float32)
-        kept = np.flatnonzero(w > 0)
-        if not len(kept):
-            raise UnsupportedTask("NearestNeighbours: every row has weight zero")
-        votes = y if schema.is_regression else np.eye(schema.width, dtype=np.float32)[y]
-        centre = x[kept].mean(0)
-        part = NeighboursPart(len(kept), x.shape[1], schema.width, min(self.k, len(kept)))
-        part.rows, part.centre = torch.tensor(x[kept] - centre), torch.tensor(centre)
-        part.votes, part.weight = torch.tensor(votes[kept] * w[kept, None]), torch.tensor(w[kept])
+        x, y, weight = weighted_rows(rows.dense(x), y, weight)
+        # Of rows equally near the first stored one counts: it must not be the caller's first.
+        order = rows.canonical_order(x, y)
+        x, y, w = x[order], y[order], np.ones(len(x)) if weight is None else weight[order]
+        votes = y if schema.is_regression else np.eye(schema.width)[y]
+        centre = x.mean(0, dtype=np.float64)
+        part = NeighboursPart(len(x), x.shape[1], schema.width, min(self.k, len(x)))
+        part.rows, part.centre = _float(x - centre), _float(centre)
+        part.votes, part.weight = _float(votes * w[:, None]), _float(w)
         return TorchAdapted(part=part, schema=schema)
+
+
+def _float(x: Any) -> Tensor:
+    return torch.tensor(x, dtype=torch.float32)

@@ -7,19 +7,18 @@ import math
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus import rows, settings
-from isthmus.artefact import Part
+from isthmus.artefact import Part, schema_from
 from isthmus.domain import Schema, Task
 from isthmus.errors import UnsupportedTask
 from isthmus.learners.architectures import MLP, Architecture, LeNet
 from isthmus.learners.backbones import Backbone, Pretrained
 from isthmus.learners.pixels import Pixels
+from isthmus.learners.scaling import moments
 
 LARGEST_LENET = 64  # pixels; above that a pretrained backbone is the sensible default
 
@@ -68,7 +67,8 @@ class Network(Part):
         return features
 
     def forward(self, x: Tensor, edges: Tensor | None = None) -> Tensor:
-        return self.predict(self.head(self.encode(self.prepare(x if edges is None else (x, edges)))))
+        prepared = self.prepare(x if edges is None else (x, edges))
+        return self.predict(self.head(self.encode(prepared)))
 
     def predict(self, z: Tensor) -> Tensor:
         """Turn the head's output (n, k) into probabilities or values."""
@@ -103,9 +103,7 @@ class Network(Part):
 
     @classmethod
     def build(cls, settings: dict[str, Any]) -> Self:
-        s = settings["schema"]
-        schema = Schema(kind=s["kind"], **{k: tuple(s[k]) for k in ("shape", "classes", "outputs")})
-        architecture = _restore(settings["architecture"])
+        schema, architecture = schema_from(settings["schema"]), _restore(settings["architecture"])
         return cls(schema, architecture, accepts=settings["accepts"], pretrained=False)
 
     def example(self) -> tuple[dict[str, Tensor], dict[str, dict[int, str]]]:
@@ -158,8 +156,6 @@ def _restore(value: dict[str, Any]) -> Architecture:
     return settings.restore(value, Architecture)  # type: ignore[type-abstract]
 
 
-def _moments(x: NDArray[Any]) -> tuple[Tensor, Tensor]:
-    x = np.asarray(x, np.float64)
-    scale = x.std(0)
-    scale[scale <= 1e-12 * np.abs(x).max(initial=1.0)] = 1.0
-    return torch.tensor(x.mean(0), dtype=torch.float32), torch.tensor(scale, dtype=torch.float32)
+def _moments(x: Any) -> tuple[Tensor, Tensor]:
+    mean, scale = moments(x)
+    return torch.tensor(mean, dtype=torch.float32), torch.tensor(scale, dtype=torch.float32)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
+from isthmus import settings
 from isthmus.artefact import TorchAdapted
-from isthmus.domain import Domain, Labelled, Labels, Schema, Task
+from isthmus.domain import Labelled, Labels, Schema, Task
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.learner import Learner
 from isthmus.learners.linear import Linear
 from isthmus.learners.loop import Objective, Supervised, Training, seeded, train
 from isthmus.learners.network import Network, network_for
 from isthmus.strategy import Run
+
+# Kipf & Welling's optimiser with the settings that graph adaptation papers share (A2GNN, UDAGCN).
+FULL_BATCH = Training(steps=200, optimiser="adam", lr=5e-3, weight_decay=5e-3, schedule="constant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +42,22 @@ class Neural(Learner):
         )
 
 
+def by_network() -> dict[str, Callable[[], Neural]]:
+    """Return a learner for each architecture by slug, with the usual training of its kind."""
+    found = settings.choices(Architecture)  # type: ignore[type-abstract]
+    return {slug: partial(_neural, make) for slug, make in found.items()}
+
+
+def _neural(make: Callable[[], Architecture]) -> Neural:
+    network = make()
+    return Neural(network=network, training=usual(min(network.kinds)))
+
+
 def fit_learner(learner: Learner | None, task: Task, run: Run, weight: Any = None) -> TorchAdapted:
     """Fit on the pooled sources; None takes Linear on tables and Neural on everything else."""
     if learner is None:
-        learner = Linear() if task.schema.kind == "table" else Neural(training=brief(task.schema))
+        kind = task.schema.kind
+        learner = Linear() if kind == "table" else Neural(training=usual(kind))
     if isinstance(learner, Neural):
         return learner.fit_task(task, weight, run)
     source = task.source
@@ -58,17 +75,10 @@ def adapt_network(
     """Build a network for the task, train it on sources and target, and return it."""
     with seeded(run):
         net = network_for(task, network)
-        target: Domain = task.target
-        done = train(net, objective(net), task.source, target, run, training, weight=weight)
+        done = train(net, objective(net), task.source, task.target, run, training, weight=weight)
     return TorchAdapted(part=net, schema=task.schema, diagnostics={"training": done})
 
 
-def brief(schema: Schema) -> Training:
+def usual(kind: str) -> Training:
     """Return the default training of a kind: full-batch epochs on graphs, else batches."""
-    return FULL_BATCH if schema.kind == "graph" else Training()
-
-
-# Kipf & Welling's optimiser with the settings that graph adaptation papers share (A2GNN, UDAGCN).
-FULL_BATCH = Training(
-    steps=200, optimiser="adam", lr=5e-3, weight_decay=5e-3, schedule="constant"
-)
+    return FULL_BATCH if kind == "graph" else Training()

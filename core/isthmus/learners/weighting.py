@@ -9,8 +9,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus import rows
 from isthmus.domain import Task
-from isthmus.errors import RunFailed
+from isthmus.errors import PluginError, RunFailed
 from isthmus.learners.learner import Learner
 from isthmus.learners.neural import fit_learner
 from isthmus.strategy import Needs, Run, Strategy
@@ -38,14 +39,18 @@ class Reweighting(Strategy):
     @final
     def weigh(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> NDArray[np.float64]:
         """Return the weights with mean 1, then cut at ``bound``."""
-        w = np.asarray(self.weights(x_source, x_target, rng), np.float64)
+        w: NDArray[np.float64] = np.array(self.weights(x_source, x_target, rng), np.float64)
+        if w.shape != (rows.count(x_source),):
+            raise PluginError(
+                f"{self.name} gave weights of shape {w.shape} for {rows.count(x_source)} rows"
+            )
         if not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
             raise RunFailed(
                 f"{self.name} found no usable weights: the target may lie outside the source",
                 hint="isthmus adapt --strategy source-only, or an alignment strategy",
             )
-        w = w / w.mean()
-        return w if self.bound is None else np.minimum(w, self.bound)
+        w /= w.mean()
+        return w if self.bound is None else np.minimum(w, self.bound, out=w)
 
     @final
     def _adapt(self, task: Task, run: Run) -> Any:

@@ -1,0 +1,63 @@
+"""How long a network trains, how fast, and with which optimiser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from isthmus.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long and how fast. Shared by composition, not by a base class."""
+
+    steps: int = 2000
+    batch_size: int = 64  # of each domain
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = 0.01
+    momentum: float = 0.9  # Nesterov
+    weight_decay: float = 1e-3
+    schedule: Literal["constant", "inverse", "cosine", "one-cycle"] = "inverse"
+    clip: float | None = None  # largest gradient norm
+
+    def __post_init__(self) -> None:
+        wanted = {
+            "steps >= 1": self.steps >= 1,
+            "batch_size >= 2": self.batch_size >= 2,
+            "lr > 0": self.lr > 0,
+            "0 <= momentum < 1": 0 <= self.momentum < 1,
+            "weight_decay >= 0": self.weight_decay >= 0,
+            "clip > 0": self.clip is None or self.clip > 0,
+        }
+        if broken := [rule for rule, holds in wanted.items() if not holds]:
+            raise BadInput(f"training needs {' and '.join(broken)}, got {self}")
+
+    def rate(self, done: float) -> float:
+        """Return the factor of ``lr`` when a share ``done`` of the steps is done."""
+        if self.schedule == "inverse":  # Ganin et al., JMLR 2016, section 5.2.2
+            return float((1 + 10 * done) ** -0.75)
+        if self.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * done))
+        if self.schedule == "one-cycle":  # Smith & Topin 2018, arXiv:1708.07120
+            up = min(done / 0.3, 1.0)
+            down = max(done - 0.3, 0.0) / 0.7
+            return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * up)) * (1 - down)
+        return 1.0
+
+
+def optimiser_for(groups: list[dict[str, Any]], t: Training) -> torch.optim.Optimizer:
+    """Return the optimiser of the parameter groups."""
+    if t.optimiser != "sgd":
+        kind = torch.optim.Adam if t.optimiser == "adam" else torch.optim.AdamW
+        return kind(groups, lr=t.lr, weight_decay=t.weight_decay)
+    return torch.optim.SGD(
+        groups,
+        lr=t.lr,
+        momentum=t.momentum,
+        nesterov=t.momentum > 0,
+        weight_decay=t.weight_decay,
+    )
