@@ -6,12 +6,16 @@ arXiv:1411.1792.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
+
 from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
-from isthmus.learners.loop import Objective, Supervised, Training
+from isthmus.learners.feed import Batch
+from isthmus.learners.loop import Objective, Step, Supervised, Training
 from isthmus.learners.network import Network
 from isthmus_finetuning.tuning import FEW_ROWS, NEEDS, tune
 
@@ -31,7 +35,23 @@ class FineTune(Strategy):
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         def objective(net: Network) -> Objective:
-            net.encoder.requires_grad_(self.layers == "all")
-            return Supervised()
+            return Supervised() if self.layers == "all" else HeadOnly()
 
         return tune(task, run, self.network, self.pretraining, self.training, objective)
+
+
+class HeadOnly(Objective):
+    """The loss of the labelled rows as a function of the head alone.
+
+    The encoder runs as it will be deployed, without dropout or batch statistics. Left in training
+    mode it would drift all the same: batch normalisation follows whatever passes through it.
+    """
+
+    uses_target: ClassVar[bool] = False
+
+    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
+        net.encoder.eval()
+        with torch.no_grad():
+            features = net.encode(source.x)
+        task = net.loss(net.head(features), source.y, source.weight)
+        yield Step({"task": task}, only=[*net.head.parameters()])

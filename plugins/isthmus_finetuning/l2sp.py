@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 
-from isthmus import Adapted, Needs, Run, Strategy, Task
+from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training
@@ -38,6 +38,17 @@ class L2SP(Strategy):
     network: Architecture | None = None  # of the model trained on the sources
     pretraining: Training = Training()
     training: Training = FEW_ROWS
+
+    def __post_init__(self) -> None:
+        t = self.training
+        if min(self.pull, self.head) < 0:
+            raise BadInput(f"l2-sp: pull={self.pull} and head={self.head} must not be negative")
+        if t.optimiser == "sgd" and t.lr * max(self.pull, self.head) >= 1:
+            raise BadInput(
+                f"l2-sp: training.lr={t.lr} times pull={self.pull} or head={self.head} reaches 1, "
+                "where gradient steps leave the starting point instead of returning to it",
+                hint=f"--set training.lr={0.1 / max(self.pull, self.head):.1g}",
+            )
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         def objective(net: Network) -> Objective:
