@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -185,17 +186,17 @@ def as_tensor(x: Any) -> Tensor:
 
 def device_of(name: str) -> torch.device:
     """Return the device called cpu, cuda or cuda:N; refuse others, and one that is not there."""
-    kind, _, number = name.partition(":")
-    if name != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
-        raise BadInput(f"device {name!r}: expected cpu, cuda or cuda:N")
-    if kind == "cpu":
+    if name == "cpu":
         return torch.device("cpu")
-    if int(number or 0) >= (seen := torch.cuda.device_count()):
+    if not re.fullmatch(r"cuda(:\d+)?", name):
+        raise BadInput(f"device {name!r}: expected cpu, cuda or cuda:N")
+    number = int(name[5:] or 0)
+    if number >= (seen := torch.cuda.device_count()):
         raise ProviderUnavailable(
             f"device {name!r} was asked for, but torch sees {seen or 'no'} GPU",
             hint="isthmus doctor",
         )
-    return torch.device("cuda", int(number or 0))
+    return torch.device("cuda", number)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def _parse(value: Any, hint: Any, key: str) -> Any:
         for option in options:
             if type(value) in (type(option), str) and str(value) == str(option):
                 return option
-        raise BadInput(f"{key}={value}: expected {_spell(hint)}", hint=nearest(str(value), options))
+        raise BadInput(f"{key}={value}: expected {_spell(hint)}")
     if get_origin(hint) in (types.UnionType, typing.Union):
         return _parse_union(value, options, key)
     if get_origin(hint) is tuple:
