@@ -1,0 +1,30 @@
+"""Columns' mean and spread, in chunks, as NumPy has them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.learners import scaling
+from isthmus.learners.scaling import moments
+
+
+def test_moments_are_numpys_in_any_chunks(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(50, 3)) * [1, 1e-9, 1e6] + [1e4, 0, 0]).astype(np.float32)
+    w = rng.uniform(size=50)
+    for chunk in (7, 65536):
+        monkeypatch.setattr(scaling, "CHUNK", chunk)
+        mean, scale = moments(x)
+        np.testing.assert_allclose(mean, x.mean(0, dtype=float))
+        np.testing.assert_allclose(scale, x.std(0, dtype=float))
+        mean, scale = moments(x, w)
+        np.testing.assert_allclose(mean, np.average(x.astype(float), axis=0, weights=w))
+        square = np.average((x - mean) ** 2, axis=0, weights=w)
+        np.testing.assert_allclose(scale, np.sqrt(square))
+
+
+def test_a_constant_column_has_the_spread_one_whatever_the_others_are():
+    x = np.column_stack([np.full(99, 0.1), np.arange(99) * 1e-30, np.arange(99) * 1e30])
+    scale = moments(x)[1]
+    assert scale[0] == 1
+    assert 0 < scale[1] < 1e-27
