@@ -44,9 +44,7 @@ class A2GNN(Strategy):
     training: Training = FULL_BATCH
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        network = GCN(
-            width=self.width, layers=self.layers, steps=self.steps, dropout=self.dropout
-        )
+        network = GCN(width=self.width, layers=self.layers, steps=self.steps, dropout=self.dropout)
 
         def objective(net: Network) -> Objective:
             return AsymmetricPropagation(self.weight, self.draws, self.sample)
