@@ -6,6 +6,7 @@ killed run continues where it stopped, and sorting a file differently changes no
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -55,9 +56,9 @@ class Feed:
         self.x, self.size, self.seed, self.device = domain.x, size, seed, device
         self.table = domain.schema.kind == "table"
         y = domain.y if isinstance(domain, Labelled) else None
-        self.order = rows.canonical_order(domain.x, y)
-        if not len(self.order):
+        if not len(domain):
             raise BadInput(f"{domain.name} is empty: there is nothing to train on")
+        self.order = rows.canonical_order(domain.x, y)
         self.y = None if y is None else as_tensor(y).to(device)
         self.weight: Tensor | None = None
         if weight is not None:  # of mean 1, so that the loss of a batch is an unbiased estimate
@@ -142,10 +143,12 @@ class Feed:
 def _features(x: Any) -> Tensor:
     if not rows.is_sparse(x):
         return as_tensor(rows.dense(x))
-    return torch.sparse_csr_tensor(
-        as_tensor(x.indptr.astype(np.int64)),
-        as_tensor(x.indices.astype(np.int64)),
-        as_tensor(x.data.astype(np.float32)),
-        size=x.shape,
-        check_invariants=True,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        return torch.sparse_csr_tensor(
+            as_tensor(x.indptr.astype(np.int64)),
+            as_tensor(x.indices.astype(np.int64)),
+            as_tensor(x.data.astype(np.float32)),
+            size=x.shape,
+            check_invariants=True,
+        )

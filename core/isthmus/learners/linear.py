@@ -21,7 +21,7 @@ from isthmus.artefact import Part, TorchAdapted
 from isthmus.domain import Labels, Schema
 from isthmus.errors import BadInput
 from isthmus.learners.learner import Learner, weighted_rows
-from isthmus.learners.scaling import moments
+from isthmus.learners.scaling import moments, tempered
 from isthmus.strategy import Run
 
 ABSENT = -1e3  # the logit of a class without a training row: its probability is 0 in float32
@@ -140,7 +140,8 @@ class Linear(Learner):
 def _standardised(x: Any, weight: Any) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
     if rows.is_sparse(x):
         return x, np.zeros(x.shape[1]), np.ones(x.shape[1])
-    mean, scale = moments(x, weight)
+    mean, spread = moments(x, weight)
+    scale = tempered(spread)
     x = np.array(x, np.float64)  # a copy, which is then changed in place: it may be large
     x -= mean
     x /= scale

@@ -32,6 +32,7 @@ from isthmus.strategy import Run
 
 FLUSH = 50  # steps between two readings of the losses
 PATIENCE = 1.0  # seconds
+SLOWER = "try a smaller learning rate: --set training.lr=... or --set training.clip=1"
 PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -126,6 +127,8 @@ def train(
                 run.say(f"the time budget ended training after {done} of {training.steps} steps")
                 break
     _flush(pending, run)
+    if not all(bool(p.isfinite().all()) for p in both.parameters()):
+        raise RunFailed(f"the weights are not finite after step {done - 1}", hint=SLOWER)
     run.progress(stage, done, training.steps)
     if done > first:
         checkpoint.save(done)
@@ -199,9 +202,6 @@ def _flush(pending: list[tuple[int, dict[str, Tensor]]], run: Run) -> None:
         read = {name: next(values) for name in losses}
         for name, value in read.items():
             if not math.isfinite(value):
-                raise RunFailed(
-                    f"the {name!r} loss became {value} at step {i}",
-                    hint="try a smaller learning rate: --set training.lr=... or training.clip=1",
-                )
+                raise RunFailed(f"the {name!r} loss became {value} at step {i}", hint=SLOWER)
         run.log(i, read)
     pending.clear()

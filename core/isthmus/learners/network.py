@@ -18,7 +18,7 @@ from isthmus.errors import UnsupportedTask
 from isthmus.learners.architectures import MLP, Architecture, LeNet
 from isthmus.learners.backbones import Backbone, Pretrained
 from isthmus.learners.pixels import Pixels
-from isthmus.learners.scaling import moments
+from isthmus.learners.scaling import moments, tempered
 
 LARGEST_LENET = 64  # pixels; above that a pretrained backbone is the sensible default
 
@@ -129,7 +129,8 @@ def network_for(task: Task, architecture: Architecture | None) -> Network:
     given = task.source if task.sources else task.support
     if given is not None:
         if schema.kind == "table" and not rows.is_sparse(given.x):
-            net.mean, net.scale = _moments(given.x)
+            net.mean, spread = _moments(given.x)
+            net.scale = torch.from_numpy(tempered(spread.double().numpy())).float()
         if schema.is_regression:
             net.y_mean, net.y_scale = _moments(given.y)
     return net
