@@ -110,6 +110,7 @@ def describe_strategy(name: str, cls: Any, dist: str = "") -> dict[str, Any]:
         "oracle": cls.oracle,
         "dist": dist,
         "idea": (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " "),
+        "about": inspect.getdoc(cls) or "",
         "paper": module,
     }
 
@@ -120,7 +121,7 @@ def _card(card: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{card['name']} ({card['family']})",
-            f"  {card['idea']}",
+            *("  " + line for line in card["about"].splitlines()),
             "",
             *("  " + line for line in card["paper"].splitlines()),
             "",

@@ -1,7 +1,7 @@
 """Linear models: logistic regression, ridge regression, and the one of them that a task asks for.
 
-Columns are standardised by the (weighted) training rows and the scaling is folded into the
-weights, so a change of units changes nothing. A CSR matrix is used as it is.
+Columns are scaled by the (weighted) training rows (see ``scaling.scales``) and the scaling is folded
+into the weights. A CSR matrix is used as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from isthmus.artefact import Part, TorchAdapted
 from isthmus.domain import Labels, Schema
 from isthmus.errors import BadInput
 from isthmus.learners.learner import Learner, weighted_rows
-from isthmus.learners.scaling import moments, tempered
+from isthmus.learners.scaling import scales
 from isthmus.strategy import Run
 
 ABSENT = -1e3  # the logit of a class without a training row: its probability is 0 in float32
@@ -140,8 +140,7 @@ class Linear(Learner):
 def _standardised(x: Any, weight: Any) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
     if rows.is_sparse(x):
         return x, np.zeros(x.shape[1]), np.ones(x.shape[1])
-    mean, spread = moments(x, weight)
-    scale = tempered(spread)
+    mean, scale = scales(x, weight)
     x = np.array(x, np.float64)  # a copy, which is then changed in place: it may be large
     x -= mean
     x /= scale

@@ -18,7 +18,7 @@ from isthmus.errors import UnsupportedTask
 from isthmus.learners.architectures import MLP, Architecture, LeNet
 from isthmus.learners.backbones import Backbone, Pretrained
 from isthmus.learners.pixels import Pixels
-from isthmus.learners.scaling import moments, tempered
+from isthmus.learners.scaling import moments, scales
 
 LARGEST_LENET = 64  # pixels; above that a pretrained backbone is the sensible default
 
@@ -129,10 +129,9 @@ def network_for(task: Task, architecture: Architecture | None) -> Network:
     given = task.source if task.sources else task.support
     if given is not None:
         if schema.kind == "table" and not rows.is_sparse(given.x):
-            net.mean, spread = _moments(given.x)
-            net.scale = torch.from_numpy(tempered(spread.double().numpy())).float()
+            net.mean, net.scale = _tensors(*scales(given.x))
         if schema.is_regression:
-            net.y_mean, net.y_scale = _moments(given.y)
+            net.y_mean, net.y_scale = _tensors(*moments(given.y))
     return net
 
 
@@ -157,6 +156,5 @@ def _restore(value: dict[str, Any]) -> Architecture:
     return settings.restore(value, Architecture)  # type: ignore[type-abstract]
 
 
-def _moments(x: Any) -> tuple[Tensor, Tensor]:
-    mean, scale = moments(x)
-    return torch.tensor(mean, dtype=torch.float32), torch.tensor(scale, dtype=torch.float32)
+def _tensors(*arrays: NDArray[np.float64]) -> list[Tensor]:
+    return [torch.tensor(a, dtype=torch.float32) for a in arrays]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from isthmus import rows
 
 CHUNK = 65536  # rows held in float64 at once
+ONE_UNIT = 10.0
 CONSTANT = 1e-10  # a spread below this share of the column's largest value is rounding
 
 
@@ -32,10 +33,19 @@ def moments(x: Any, weight: Any = None) -> tuple[NDArray[np.float64], NDArray[np
     return mean, np.where(scale > CONSTANT * largest, scale, 1.0)
 
 
-def tempered(spread: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what to divide columns by, (d,): their spread, but at least the median spread.
+def scales(x: Any, weight: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what to subtract from and divide the columns of ``x`` (n, d) by, each (d,).
 
-    Full standardisation magnifies a column that hardly varies in the source, and with it every
-    shift of that column: on the digits' border pixels it costs 45 points of target accuracy.
+    Columns in different units are divided by their spread. Columns in one unit (pixels, embedded
+    features: no range above ``ONE_UNIT`` times the median range) are divided by no less than the
+    median spread: full standardisation would magnify those that hardly vary in the source, and
+    with them every shift; on the digits' border pixels that costs 45 points of target accuracy.
     """
-    return np.asarray(np.maximum(spread, np.median(spread)), np.float64)
+    mean, spread = moments(x, weight)
+    reach = np.zeros(x.shape[1])
+    for part in rows.chunks(rows.count(x), CHUNK):
+        reach = np.maximum(reach, np.abs(np.asarray(x[part], np.float64) - mean).max(0))
+    varies = reach > 0
+    if varies.any() and reach.max() <= ONE_UNIT * np.median(reach[varies]):
+        spread = np.maximum(spread, np.median(spread[varies]))
+    return mean, spread

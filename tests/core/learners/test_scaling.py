@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus.learners import scaling
-from isthmus.learners.scaling import moments
+from isthmus.learners.scaling import moments, scales
 
 
 def test_moments_are_numpys_in_any_chunks(monkeypatch):
@@ -28,3 +28,12 @@ def test_a_constant_column_has_the_spread_one_whatever_the_others_are():
     scale = moments(x)[1]
     assert scale[0] == 1
     assert 0 < scale[1] < 1e-27
+
+
+def test_columns_in_one_unit_are_not_magnified_and_those_in_several_are_standardised():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 5)).clip(-3, 3) * [1, 1.2, 0.8, 1, 1e-3]
+    np.testing.assert_allclose(scales(x)[1][[0, 1, 3]], x.std(0)[[0, 1, 3]], rtol=0.1)
+    np.testing.assert_allclose(scales(x)[1][4], np.median(x.std(0)))
+    units = x * [1, 1000, 1, 1, 1]
+    np.testing.assert_allclose(scales(units)[1], units.std(0))

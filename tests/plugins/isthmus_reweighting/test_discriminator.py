@@ -58,6 +58,7 @@ def test_unbalanced_domains_estimate_the_ratio_not_the_odds(gaussians: Callable[
 def test_weights_are_the_odds_of_the_penalised_likelihood(gaussians: Callable[..., Any]) -> None:
     """Both domains count the same: n/2 each, where n is the number of all rows."""
     x_s, x_t, _ = gaussians(60, 20, 2, 0.7)
+    x_s, x_t = x_s * [1, 1000], x_t * [1, 1000]  # columns in different units are standardised
     x = np.concatenate([x_s, x_t]).astype(np.float64)
     side = np.repeat([-1.0, 1.0], [60, 20])
     balance = np.repeat([40 / 60, 40 / 20], [60, 20])
