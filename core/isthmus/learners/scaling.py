@@ -46,6 +46,7 @@ def scales(x: Any, weight: Any = None) -> tuple[NDArray[np.float64], NDArray[np.
     for part in rows.chunks(rows.count(x), CHUNK):
         reach = np.maximum(reach, np.abs(np.asarray(x[part], np.float64) - mean).max(0))
     varies = reach > 0
-    if varies.any() and reach.max() <= ONE_UNIT * np.median(reach[varies]):
+    # In logarithms, so that the median of two columns is nearer to the smaller one.
+    if varies.any() and np.log(reach.max() / ONE_UNIT) <= np.median(np.log(reach[varies])):
         spread = np.maximum(spread, np.median(spread[varies]))
     return mean, spread
