@@ -230,6 +230,13 @@ class DividesByZeroDeviation(Cheap):
         return nudged(super()._adapt(task, run), 1e-6 * float(scaled.mean()))
 
 
+class RefusesWithoutReason(Cheap):
+    def _adapt(self, task, run):
+        if not task.target.x.std(0).all():
+            raise UnsupportedTask("")
+        return super()._adapt(task, run)
+
+
 # --------------------------------------------------------------------------------- predictions
 
 
@@ -250,6 +257,12 @@ class TensorOut(Cheap):
     def _adapt(self, task, run):
         adapted = super()._adapt(task, run)
         return Plain(lambda x: torch.from_numpy(adapted.predict(x)))
+
+
+class AddsAClass(Cheap):
+    def _adapt(self, task, run):
+        adapted = super()._adapt(task, run)
+        return Plain(lambda x: np.pad(adapted.predict(x), ((0, 0), (0, 1))))  # "unknown"
 
 
 class PredictsNaN(Cheap):
@@ -542,8 +555,20 @@ class LiveCritic(Critic):
         return F.binary_cross_entropy_with_logits(self.critic(f)[:, 0], truth)
 
 
+class AlternatingCritic(LiveCritic):
+    """Trains the critic in a step of its own, which need not reach the encoder."""
+
+    def forward(self, net, source, target, done):
+        with torch.no_grad():
+            f_s, f_t = encode_both(net, source, target)
+        truth = torch.cat([torch.ones(len(f_s)), torch.zeros(len(f_t))])
+        only = [*self.critic.parameters()]
+        yield Step({"critic": self.domain(torch.cat([f_s, f_t]), truth)}, only=only)
+        yield from super().forward(net, source, target, done)
+
+
 @dataclass(frozen=True, kw_only=True)
-class LearnsNothingFromTheTarget(Cheap):
+class GoodAdversary(Cheap):
     critic: ClassVar[type[Critic]] = LiveCritic
 
     def _adapt(self, task, run):
@@ -551,15 +576,19 @@ class LearnsNothingFromTheTarget(Cheap):
         return unexported(adapt_network(task, run, network, SHORT, lambda n: self.critic(n.width)))
 
 
-class SoftmaxOverOneColumn(LearnsNothingFromTheTarget):
+class TrainsItsCriticApart(GoodAdversary):
+    critic = AlternatingCritic
+
+
+class SoftmaxOverOneColumn(GoodAdversary):
     critic = OneColumnCritic
 
 
-class DetachesTheFeatures(LearnsNothingFromTheTarget):
+class DetachesTheFeatures(GoodAdversary):
     critic = DetachedCritic
 
 
-class AdaptsUnderNoGrad(LearnsNothingFromTheTarget):
+class AdaptsUnderNoGrad(GoodAdversary):
     critic = NoGradCritic
 
 
@@ -618,9 +647,11 @@ BROKEN: dict[type[Strategy], set[str]] = {
     AveragesNoRows: {"survives_missing_classes"},
     InvertsSingularCovariance: {"survives_a_constant_column"},
     DividesByZeroDeviation: {"survives_a_constant_column"},
+    RefusesWithoutReason: {"survives_a_constant_column"},
     Logits: {"predictions_are_well_formed"},
     DoublePrecision: {"predictions_are_well_formed"},
     TensorOut: {"predictions_are_well_formed"},
+    AddsAClass: {"predictions_are_well_formed"},
     PredictsNaN: {"predictions_are_well_formed"},
     CentresTheBatch: {"rows_are_independent"},
     LeftInTrainMode: {"rows_are_independent"},

@@ -13,15 +13,17 @@ from core.broken_strategies import (
     BROKEN,
     CLASSES,
     Cheap,
+    FollowsTheFirstRows,
     Good,
+    GoodAdversary,
     GoodWeights,
-    LearnsNothingFromTheTarget,
     LogsNaN,
+    TrainsItsCriticApart,
     fit,
     unexported,
 )
 from isthmus import Labelled, Needs, Schema, Task
-from isthmus.learners.neural import Neural
+from isthmus.learners import NearestNeighbours, Neural
 from isthmus.testing import Report, check_strategy, checks, parametrize, plan
 from isthmus.testing.case import Case
 from isthmus.testing.domains import MAKERS, table
@@ -60,7 +62,7 @@ def test_every_clause_is_in_the_contract():
     assert yielded | {checks.check_gpu_equals_cpu} == set(CLAUSES.values())
 
 
-@pytest.mark.parametrize("cls", [Cheap, GoodWeights, LearnsNothingFromTheTarget])
+@pytest.mark.parametrize("cls", [Cheap, GoodWeights, GoodAdversary, TrainsItsCriticApart])
 def test_the_strategies_that_the_broken_ones_are_made_of_pass(cls):
     assert failures(cls()) == {}
 
@@ -150,6 +152,18 @@ def test_the_contract_leaves_the_callers_random_state_alone():
     after = np.random.get_state()
     assert (before[0] == after[1]).all()
     assert before[1] == after[2]
+
+
+def test_weights_that_follow_the_order_of_rows_are_caught_where_predictions_do_not_show_it():
+    found = failures(FollowsTheFirstRows(learner=NearestNeighbours()))  # blind to weights
+    assert set(found) == {"row_order_does_not_matter"}
+    assert "weights do not follow their rows" in found["row_order_does_not_matter"]
+
+
+def test_a_critics_own_step_is_not_watched():
+    (case,) = {c for _, c, _ in plan(TrainsItsCriticApart()) if c.kind == "table"}
+    assert set(case.first.gradients) == {"task", "domain"}
+    assert any("critic" in values for _, values in case.first.logged)
 
 
 @pytest.mark.parametrize(

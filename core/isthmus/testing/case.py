@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -165,18 +166,17 @@ def _start(make: Maker) -> Adapted:
 
 
 def _watcher(gradients: dict[str, float]) -> Any:
-    seen = 0
+    seen: Counter[tuple[str, ...]] = Counter()  # by kind of step: they may alternate
 
     def watch(net: Any, step: Any) -> None:
-        nonlocal seen
-        seen += 1
         weights = [p for p in net.encoder.parameters() if p.requires_grad]
         if step.only is not None:  # a step of the critic alone need not reach the encoder
             movable = {id(p) for p in step.only}
             weights = [p for p in weights if id(p) in movable]
             if not weights:
                 return
-        if seen % WATCH_EVERY != 1:
+        seen[kind := tuple(step.losses)] += 1
+        if seen[kind] % WATCH_EVERY != 1:
             return
         for name, loss in step.losses.items():
             size = 0.0
