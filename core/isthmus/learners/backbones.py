@@ -117,15 +117,12 @@ def _load(net: nn.Module, name: str, weights: str, last: str) -> None:
     own = net.state_dict()
     head = {k for k in own if k.startswith(last + ".")}
     missing = sorted(set(own) - set(state) - head)
-    wrong = [
-        k for k, v in own.items() if k in state and k not in head and state[k].shape != v.shape
-    ]
+    kept = own.keys() & state.keys() - head
+    wrong = sorted(k for k in kept if getattr(state[k], "shape", None) != own[k].shape)
     if missing or wrong:
         what = f"lacks {missing[0]!r}" if missing else f"has another shape for {wrong[0]!r}"
         raise BadInput(f"{weights} is not a state dict of {name}: it {what}")
-    net.load_state_dict(
-        {k: v for k, v in state.items() if k in own and k not in head}, strict=False
-    )
+    net.load_state_dict({k: state[k] for k in kept}, strict=False)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Linear models: logistic regression, ridge regression, and the one of them that a task asks for.
 
-Columns are scaled by the (weighted) training rows (see ``scaling.scales``) and the scaling is folded
-into the weights. A CSR matrix is used as it is.
+Columns are scaled by the (weighted) training rows (see ``scaling.scales``) and the scaling is
+folded into the weights. A CSR matrix is used as it is.
 """
 
 from __future__ import annotations

@@ -156,5 +156,5 @@ def _restore(value: dict[str, Any]) -> Architecture:
     return settings.restore(value, Architecture)  # type: ignore[type-abstract]
 
 
-def _tensors(*arrays: NDArray[np.float64]) -> list[Tensor]:
+def _tensors(*arrays: Any) -> list[Tensor]:
     return [torch.tensor(a, dtype=torch.float32) for a in arrays]
