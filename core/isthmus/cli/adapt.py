@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import resource
 import shutil
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
@@ -101,16 +102,16 @@ def adapt(
         precision=precision,
         budget=budget,
         checkpoint=out / "checkpoint",
+        checkpoint_every=float(os.environ.get("ISTHMUS_CHECKPOINT_SECONDS", 30)),
         key=hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest(),
         log=log.write,
         say=talk.say,
         progress=talk.progress,
     )
     began = time.perf_counter()
-    with talk:
+    with talk, log:
         adapted = recipe.adapt(task, run)
     seconds = time.perf_counter() - began
-    log.close()
     record = {
         **question,
         "strategy": strategy,
@@ -150,19 +151,28 @@ class Log:
                 except (ValueError, KeyError):
                     continue  # the line that a kill cut short
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a" if keep else "w")
+        self.file = path.open("a" if keep else "w", buffering=1)  # a kill loses no line
 
     def write(self, step: int, values: Any) -> None:
         line = json.dumps({"step": step, **{k: float(v) for k, v in values.items()}})
         self.lines[step] = line
         self.file.write(line + "\n")
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, at: Any) -> None:
+        """Put the lines in order; a run that failed before its first step leaves nothing."""
         from isthmus.artefact import write_atomically
 
         self.file.close()
-        text = "".join(self.lines[step] + "\n" for step in sorted(self.lines))
-        write_atomically(self.path, text.encode())
+        if kind is None:
+            text = "".join(self.lines[step] + "\n" for step in sorted(self.lines))
+            write_atomically(self.path, text.encode())
+        elif not self.lines:
+            self.path.unlink()
+            if not any(self.path.parent.iterdir()):
+                self.path.parent.rmdir()
 
 
 def pairs(settings: tuple[str, ...]) -> dict[str, str]:

@@ -20,8 +20,10 @@ def check_strategy(talk: Talk, name: str, settings: tuple[str, ...]) -> None:
     cls = discover().strategies[name]
     strategy = configure(cls, pairs(settings))
     import torch
+    from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(1)  # the tasks are tiny
+    torch.set_num_threads(1)  # the tasks are tiny: more threads only get in each other's way
+    threadpool_limits(1)
     from isthmus.testing import Report, plan
 
     report = Report(name)

@@ -14,7 +14,9 @@ from isthmus.cli.talk import Talk, table, talking
 
 @click.command(short_help="Run a study: strategies side by side.")
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for results.json and report.html.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for results.json and report.html."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
 @talking
@@ -65,8 +67,13 @@ def line(cell: Any) -> str:
 def summary_text(summary: list[dict[str, Any]]) -> str:
     head = ["strategy", "mean", "gain", "tasks", "worse", "missing", "seconds"]
     body = [
-        [r["strategy"] + (" (oracle)" if r["oracle"] else ""), r["mean"], _gain(r["gain"])]
-        + [r["tasks"], r["worse"], r["missing"], round(r["seconds"], 1)]
+        [
+            r["strategy"] + (" (oracle)" if r["oracle"] else ""),
+            r["mean"],
+            _gain(r["gain"]),
+            *(r[k] for k in ("tasks", "worse", "missing")),
+            round(r["seconds"], 1),
+        ]
         for r in summary
     ]
     name = summary[0]["evaluator"] if summary else ""

@@ -22,6 +22,9 @@ CHOSEN_BY = "information-maximisation"  # reads no target labels
 def demo(talk: Talk, out: Path) -> None:
     """Adapt a digit reader from upright to blurred digits with one strategy of every family,
     choose the best without target labels, export it, check it and write a report."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
     from isthmus.cli.compare import line, summary_text
     from isthmus.cli.deploy import parity_line
     from isthmus.compare.report import write_report
@@ -32,8 +35,7 @@ def demo(talk: Talk, out: Path) -> None:
     from isthmus.deploy.predictor import Predictor
     from isthmus.manager import discover
 
-    import torch
-
+    threadpool_limits(1)
     torch.set_num_threads(1)  # the networks are tiny: more threads only get in each other's way
     text = files("isthmus.compare").joinpath("demo.toml").read_text(encoding="utf-8")
     study = parse_study(tomllib.loads(text), "the demo's study")
@@ -51,7 +53,11 @@ def demo(talk: Talk, out: Path) -> None:
     sample = problem.test.x
     bundle = out / "bundle"
     manifest = write_bundle(
-        adapted, bundle, record={**record, "target": study.tasks[0].target}, sample=sample, overwrite=True
+        adapted,
+        bundle,
+        record={**record, "target": study.tasks[0].target},
+        sample=sample,
+        overwrite=True,
     )
     predictor = Predictor(bundle)
     labels = predictor.labels(sample[:8])

@@ -55,7 +55,12 @@ def export(
     }
     talk.data(
         result,
-        lambda: f"{out}: {size / 1e6:.2f} MB, opset {result['opset']}\n{parity_line(manifest['parity'])}",
+        lambda: "\n".join(
+            [
+                f"{out}: {size / 1e6:.2f} MB, opset {result['opset']}",
+                parity_line(manifest["parity"]),
+            ]
+        ),
     )
     talk.say(f"next: isthmus predict {out} INPUT")
 
@@ -64,7 +69,10 @@ def export(
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]), default="auto", show_default=True
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    default="auto",
+    show_default=True,
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @talking

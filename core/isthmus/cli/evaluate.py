@@ -43,7 +43,9 @@ def evaluate(
     domain, said = match_one(load_domain(catalogue, uri, data_root, seed), adapted.schema)
     held_out: Labelled | None = None
     if source is not None:
-        held_out, more = match_one(load_labelled(catalogue, source, data_root, seed), adapted.schema)
+        held_out, more = match_one(
+            load_labelled(catalogue, source, data_root, seed), adapted.schema
+        )
         said += more
     for sentence in said:
         talk.say(sentence)
@@ -53,9 +55,15 @@ def evaluate(
     result = {"n": len(domain), "scores": scores, "tables": tables}
 
     def text() -> str:
-        better = {n: "higher" if c.higher_is_better else "lower" for n, _, c in catalogue.evaluators.items()}
+        better = {
+            n: "higher" if c.higher_is_better else "lower"
+            for n, _, c in catalogue.evaluators.items()
+        }
         body = [[n, v, better.get(n, "")] for n, v in scores.items()]
-        blocks = [f"{len(domain)} instances of {domain.name}", table(["evaluator", "score", "better"], body)]
+        blocks = [
+            f"{len(domain)} instances of {domain.name}",
+            table(["evaluator", "score", "better"], body),
+        ]
         return "\n\n".join(blocks + [_table(name, value) for name, value in tables.items()])
 
     talk.data(result, text)
@@ -79,7 +87,9 @@ def score_all(
         if not applies and not strict:
             continue
         if not applies:
-            lacks = "has other outputs" if not evaluator.applies(evidence.schema) else "has no labels"
+            lacks = (
+                "has other outputs" if not evaluator.applies(evidence.schema) else "has no labels"
+            )
             raise BadInput(f"{name} does not apply: {evidence.target.name} {lacks}")
         try:
             value = judge(evaluator, evidence)

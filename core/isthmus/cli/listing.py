@@ -17,7 +17,13 @@ def plugins(talk: Talk) -> None:
     from isthmus.manager import discover
 
     found = [
-        {"name": p.name, "dist": p.dist, "version": p.version, "status": p.status, "reason": p.reason}
+        {
+            "name": p.name,
+            "dist": p.dist,
+            "version": p.version,
+            "status": p.status,
+            "reason": p.reason,
+        }
         for p in discover().everything().plugins
     ]
     keys = ["name", "dist", "version", "status", "reason"]
@@ -63,7 +69,9 @@ def evaluators(talk: Talk) -> None:
         }
         for name, dist, cls in discover().evaluators.items()
     ]
-    body = [[e["name"], "labels" if e["reads_labels"] else "no labels", e["summary"]] for e in found]
+    body = [
+        [e["name"], "labels" if e["reads_labels"] else "no labels", e["summary"]] for e in found
+    ]
     talk.data(found, lambda: table(["name", "reads", "what it says"], body))
 
 
@@ -73,7 +81,7 @@ def datasets(talk: Talk) -> None:
     """List the URI schemes that domains are read from, and their options."""
     from isthmus.manager import discover
 
-    found = [
+    found: list[dict[str, Any]] = [
         {"scheme": name, "summary": cls.summary, "options": dict(cls.options), "dist": dist}
         for name, dist, cls in discover().datasets.items()
     ]
@@ -127,6 +135,9 @@ def _card(card: dict[str, Any]) -> str:
             "",
             f"  reads {', '.join(card['kinds'])}; {'; '.join(map(str, needs))}",
             "",
-            table(["--set", "type", "default"], [[a, b, "none" if c is None else c] for a, b, c in body]),
+            table(
+                ["--set", "type", "default"],
+                [[a, b, "none" if c is None else c] for a, b, c in body],
+            ),
         ]
     )

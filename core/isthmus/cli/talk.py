@@ -55,7 +55,10 @@ class Talk:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
@@ -78,9 +81,13 @@ def table(header: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
     """Lay out rows as plain aligned text; numbers to the right."""
     cells = [list(map(str, header)), *[[_cell(v) for v in row] for row in body]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    numeric = [bool(body) and all(isinstance(r[i], int | float) for r in body) for i in range(len(header))]
+    numeric = [
+        bool(body) and all(isinstance(r[i], int | float) for r in body) for i in range(len(header))
+    ]
     lines = [
-        "  ".join(c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True))
+        "  ".join(
+            c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)
+        )
         for row in cells
     ]
     lines.insert(1, "  ".join("-" * w for w in widths))

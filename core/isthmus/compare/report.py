@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def gain_chart(summary: Sequence[Row]) -> str:
         y, x = i * step, zero + r["gain"] * scale
         side = "end" if r["gain"] < 0 else "start"
         out.append(
-            f'<text x="{label - 8}" y="{y + 17}" text-anchor="end">{r["strategy"]}</text>'
+            f'<text x="{label - 8}" y="{y + 17}" text-anchor="end">{escape(r["strategy"])}</text>'
             f'<rect class="{"down" if r["gain"] < 0 else "up"}" x="{min(x, zero):.1f}" y="{y + 5}" '
             f'width="{max(abs(x - zero), 1):.1f}" height="16" rx="2"/>'
             f'<text x="{x + (-6 if side == "end" else 6):.1f}" y="{y + 17}" '

@@ -68,7 +68,9 @@ def parse_study(body: Mapping[str, Any], where: str) -> Study:
     """Build a study from TOML values: tables ``[[task]]`` and ``[[strategy]]``."""
     rest = {k: v for k, v in body.items() if k not in ("task", "strategy")}
     tasks = tuple(_task(t, where) for t in body.get("task", ()))
-    strategies = tuple(_fill(StrategySpec, s, f"{where}: [[strategy]]") for s in body.get("strategy", ()))
+    strategies = tuple(
+        _fill(StrategySpec, s, f"{where}: [[strategy]]") for s in body.get("strategy", ())
+    )
     if not tasks or not strategies:
         raise BadInput(f"{where}: expected at least one [[task]] and one [[strategy]]")
     for what, names in (
@@ -82,7 +84,9 @@ def parse_study(body: Mapping[str, Any], where: str) -> Study:
     for s in strategies:
         for name in s.tasks:
             if name not in known:
-                raise BadInput(f"{where}: {s.name} names no task {name!r}", hint=nearest(name, known))
+                raise BadInput(
+                    f"{where}: {s.name} names no task {name!r}", hint=nearest(name, known)
+                )
     if not 0 <= study.holdout < 1:
         raise BadInput(f"{where}: holdout = {study.holdout}, expected a share in [0, 1)")
     return study

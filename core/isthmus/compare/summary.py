@@ -12,13 +12,17 @@ from isthmus.compare.study import FLOOR
 
 
 def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return one row per strategy, best first by the first evaluator's mean.
+    """Return one row per strategy, best first by the gain in the first evaluator.
 
     ``gain`` is the mean over the (task, seed) pairs that source-only has too; ``worse`` counts the
     tasks whose mean gain is negative; ``missing`` counts cells without a score.
     """
-    score = next((next(iter(c.scores)) for c in cells if c.scores), None)
-    floor = {(c.task, c.seed): c.scores[score] for c in cells if c.strategy == FLOOR and c.scores}
+    score = next((next(iter(c.scores)) for c in cells if c.scores), "")
+    floor = {
+        (c.task, c.seed): c.scores[score]
+        for c in cells
+        if c.strategy == FLOOR and score in c.scores
+    }
     out = []
     for name in dict.fromkeys(c.strategy for c in cells):
         own = [c for c in cells if c.strategy == name]
@@ -41,4 +45,9 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                 "seconds": float(np.sum([c.seconds for c in own])),
             }
         )
-    return sorted(out, key=lambda r: -np.inf if r["mean"] is None else r["mean"], reverse=True)
+    return sorted(out, key=_merit, reverse=True)
+
+
+def _merit(row: dict[str, Any]) -> tuple[float, float]:
+    """Order by gain, which compares like with like also where tasks differ; then by mean."""
+    return tuple(-np.inf if row[k] is None else row[k] for k in ("gain", "mean"))  # type: ignore[return-value]

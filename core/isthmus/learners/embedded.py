@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -54,14 +54,29 @@ class EmbeddedPart(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded(Strategy):
-    """Any table strategy on images, through a frozen network (or the raw pixels)."""
+    """Any table strategy on images, through a frozen network (or the raw pixels).
 
-    name: ClassVar[str] = "embedded"
-    family: ClassVar[str] = "alignment"
-    needs: ClassVar[Needs] = Needs(kinds=frozenset({"image"}), sources="any")
+    It answers to the name of that strategy, and asks for what that one asks.
+    """
 
     strategy: Strategy
     network: Architecture = RawPixels()
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.strategy.name
+
+    @property
+    def family(self) -> str:  # type: ignore[override]
+        return self.strategy.family
+
+    @property
+    def needs(self) -> Needs:  # type: ignore[override]
+        return dataclasses.replace(self.strategy.needs, kinds=frozenset({"image"}))
+
+    @property
+    def oracle(self) -> bool:  # type: ignore[override]
+        return self.strategy.oracle
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         if task.start is not None:
