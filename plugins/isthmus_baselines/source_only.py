@@ -12,7 +12,10 @@ from isthmus.learners.neural import fit_learner
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOnly(Strategy):
-    """Fit a learner on all sources, pooled. Every comparison starts from it."""
+    """Fit a learner on all sources, pooled. Every comparison starts from it.
+
+    Cost and memory are the learner's.
+    """
 
     name: ClassVar[str] = "source-only"
     family: ClassVar[str] = "baseline"

@@ -22,7 +22,11 @@ from isthmus_finetuning.tuning import FEW_ROWS, NEEDS, tune
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Strategy):
-    """Train a given model, or one trained on the sources, further on the labelled target rows."""
+    """Train a given model, or one trained on the sources, further on the labelled target rows.
+
+    Cost and memory are those of training; with ``layers="head"`` no gradient enters the encoder.
+    The short, slow default (300 steps at 0.003, cosine) is for tens of labelled rows.
+    """
 
     name: ClassVar[str] = "fine-tune"
     family: ClassVar[str] = "finetuning"

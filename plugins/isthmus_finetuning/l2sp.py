@@ -25,7 +25,8 @@ class L2SP(Strategy):
     """Fine-tune with the penalty pull/2 · |w - w_start|² on the encoder, head/2 · |w|² on the head.
 
     The paper's alpha and beta. Its head is new; here source and target share their classes, so the
-    head starts from the model too unless ``new_head`` asks for a fresh one.
+    head starts from the model too unless ``new_head`` asks for a fresh one. Cost: fine-tuning, plus
+    a copy of the encoder's weights and a pass over them per step.
     """
 
     name: ClassVar[str] = "l2-sp"

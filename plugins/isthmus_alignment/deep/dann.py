@@ -24,7 +24,12 @@ from isthmus.learners.neural import adapt_network
 
 @dataclass(frozen=True, kw_only=True)
 class DANN(Strategy):
-    """Make source and target features indistinguishable to a domain critic."""
+    """Make source and target features indistinguishable to a domain critic.
+
+    Cost: one forward pass of both domains and a critic of 3 layers; memory that of the batch.
+    Schedules of the reversal and of the learning rate are the paper's. Digits, LeNet, last step:
+    MNIST to USPS 89.1, back 89.5; source-only 78.0, 64.7 (other libraries: 77 to 80, 94 to 95).
+    """
 
     name: ClassVar[str] = "dann"
     family: ClassVar[str] = "alignment"

@@ -27,7 +27,10 @@ class A2GNN(Strategy):
     """Propagate features on the target graph only, and align them with the source's by MMD.
 
     For graphs whose neighbours share labels (homophily above about 0.3); elsewhere it hurts.
-    Cost per epoch O(steps m width + draws sample² width), memory O((n + sample²) width).
+    Cost per epoch O(steps m width + draws sample² width), memory O((n + sample²) width). Weight,
+    width and optimiser are the authors'; 10 propagations for their 30, which cost three times as
+    much. Citation graphs, last epoch: 74.4 (mean of 6), source-only 69.9; airports: 45.1, 46.0;
+    see benchmarks/citation.
     """
 
     name: ClassVar[str] = "a2gnn"
@@ -62,8 +65,8 @@ class AsymmetricPropagation(Objective):
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         encoder = net.encoder
         assert isinstance(encoder, GraphEncoder)
-        h_s = encoder.hidden(*source.x, 0)
-        h_t = encoder.hidden(*target.x, encoder.steps)
+        h_s = encoder.hidden(source.x[0], source.x[1], 0)
+        h_t = encoder.hidden(target.x[0], target.x[1], encoder.steps)
         task = net.loss(net.head(encoder.last(h_s, source.x[1])), source.y, source.weight)
         gaps = [multi_kernel_mmd(self._draw(h_s), self._draw(h_t)) for _ in range(self.draws)]
         yield Step({"task": task, "mmd": self.weight * torch.stack(gaps).mean()})

@@ -20,13 +20,17 @@ from isthmus_alignment.deep.dann import DomainAdversarial
 
 @dataclass(frozen=True, kw_only=True)
 class GraphDANN(Strategy):
-    """Make the nodes of two graphs indistinguishable to a domain critic; full batch."""
+    """Make the nodes of two graphs indistinguishable to a domain critic; full batch.
+
+    Cost per epoch O(m width + n d width), memory O((n + m) width). The weight is UDAGCN's cap.
+    Citation graphs, last epoch: 71.2 (mean of 6), source-only 69.9; see benchmarks/citation.
+    """
 
     name: ClassVar[str] = "graph-dann"
     family: ClassVar[str] = "relational"
     needs: ClassVar[Needs] = Needs(kinds=frozenset({"graph"}))
 
-    weight: float = 0.05  # of the domain loss; larger values collapse without label-free stopping
+    weight: float = 0.05  # of the domain loss; 1 collapsed on 3 of 6 citation pairs
     critic_width: int = 40
     network: Architecture = GCN()
     training: Training = replace(FULL_BATCH, clip=1.0)
