@@ -175,8 +175,8 @@ def foreign(folder: Path) -> list[str]:
 
 def schema_from(value: Mapping[str, Any]) -> Schema:
     """Rebuild a schema from its JSON form, ``dataclasses.asdict``."""
-    shape, classes, outputs = (tuple(value[k]) for k in ("shape", "classes", "outputs"))
-    return Schema(kind=value["kind"], shape=shape, classes=classes, outputs=outputs)
+    names = ("shape", "classes", "outputs", "features")
+    return Schema(kind=value["kind"], **{k: tuple(value[k]) for k in names})
 
 
 def as_tensor(x: Any) -> Tensor:

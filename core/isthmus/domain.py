@@ -30,6 +30,7 @@ class Schema:
     shape: tuple[int, ...] = ()  # of one instance: (d,), or (height, width, channels)
     classes: tuple[str, ...] = ()  # names, in the order of the class ids
     outputs: tuple[str, ...] = ()  # names of the real outputs
+    features: tuple[str, ...] = ()  # names of a table's columns, where the file had any
 
     def __post_init__(self) -> None:
         if self.classes and self.outputs:

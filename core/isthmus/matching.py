@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from isthmus.domain import Domain, Labelled, Schema, Task
-from isthmus.errors import BadInput
+from isthmus.errors import BadInput, nearest
 from isthmus.images import ImageFiles, Resized
 from isthmus.strategy import Adapted
 
@@ -25,7 +25,7 @@ def match(
     """Return a task whose domains share one schema, and the sentences that say what was done.
 
     Images take ``image_size`` (pixels: a side, or height and width), else the first source's
-    size, and RGB where any domain has it. Classes are matched by name: those of the first
+    size, and RGB where any domain has it. Named columns and classes are matched by name: those of the first
     source, then what the other sources and the support add. Raises BadInput where domains
     differ in kind, in number of features, or in what their labels are.
     """
@@ -49,7 +49,7 @@ def match(
     else:
         shape = first.schema.shape
         for title, d in zip(titles, everything, strict=True):
-            _same_features(title, d, shape, f"{titles[0]} has")
+            _same_features(title, d, first.schema, f"{titles[0]} has")
     for title, d in zip(titles, everything, strict=True):
         if first.schema.width and d.schema.width:
             _same_outputs(titles[0], first.schema, title, d)
@@ -74,7 +74,7 @@ def match_one(domain: D, schema: Schema) -> tuple[D, list[str]]:
             f"{domain.name} is of kind {domain.schema.kind!r}, the model reads {schema.kind!r}"
         )
     if schema.kind != "image":
-        _same_features(domain.name, domain, schema.shape, "the model expects")
+        _same_features(domain.name, domain, schema, "the model expects")
     if schema.width and domain.schema.width:
         _same_outputs("the model", schema, domain.name, domain)
     said = _resizing(domain, schema)
@@ -92,10 +92,19 @@ def _same_kind(who: str, first: Domain, title: str, other: Domain) -> None:
         )
 
 
-def _same_features(title: str, domain: Domain, shape: tuple[int, ...], who: str) -> None:
-    if domain.schema.shape != shape:
+def _same_features(title: str, domain: Domain, schema: Schema, who: str) -> None:
+    own = domain.schema
+    if own.features and schema.features and set(own.features) != set(schema.features):
+        lost = [c for c in schema.features if c not in own.features]
+        extra = [c for c in own.features if c not in schema.features]
+        what = f"lacks the column {lost[0]!r}" if lost else f"has the column {extra[0]!r}"
         raise BadInput(
-            f"{title} has {_count(domain.schema.shape)}, {who} {_count(shape)}",
+            f"{title} {what}, {who} {'it' if lost else 'none of that name'}",
+            hint=nearest(lost[0], extra) if lost and extra else "leave it out with #drop=COLUMN",
+        )
+    if own.shape != schema.shape:
+        raise BadInput(
+            f"{title} has {_count(own.shape)}, {who} {_count(schema.shape)}",
             hint="source and target need the same columns in the same order",
         )
 
@@ -150,6 +159,9 @@ def _brought(domain: D, schema: Schema) -> D:
         else:
             x = Resized(x.raw if isinstance(x, Resized) else x, shape)
         brought = replace(domain, schema=replace(domain.schema, shape=shape), x=x)
+    own = domain.schema.features
+    if own and schema.features and own != schema.features:  # columns are matched by name
+        brought = replace(domain, x=domain.x[:, [own.index(c) for c in schema.features]])
     if isinstance(brought, Labelled):
         return cast(D, brought.recode(schema))
     return cast(D, replace(brought, schema=schema))

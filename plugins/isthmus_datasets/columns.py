@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,23 +41,24 @@ def domain_of(name: str, columns: Mapping[str, NDArray[Any]], location: Location
         raise BadInput(f"{name}: no feature column is left beside {', '.join(sorted(left_out))}")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         x = np.stack([v.astype(np.float32) for v in features.values()], axis=1)
+    bare = Schema(kind="table", shape=x.shape[1:], features=tuple(features))
     if not labels:
         if task:
             raise BadInput(f"{name}: task={task} needs a label column", hint="add label=COLUMN")
-        return Domain(name=name, schema=Schema(kind="table", shape=x.shape[1:]), x=x)
+        return Domain(name=name, schema=bare, x=x)
     _complete(name, columns, labels)
     first = columns[labels[0]]
     fractional = first.dtype.kind == "f" and not np.all(first == np.floor(first))
     if task == "regression" or len(labels) > 1 or (fractional and not task):
         y = _values(name, columns, labels, task)
-        schema = Schema(kind="table", shape=x.shape[1:], outputs=tuple(labels))
+        schema = replace(bare, outputs=tuple(labels))
         return Labelled(name=name, schema=schema, x=x, y=y)
     if fractional:
         bad = first[first != np.floor(first)][0]
         raise BadInput(f"{name}: label {labels[0]!r} has the value {bad:g}, which names no class")
     found, ids = np.unique(first, return_inverse=True)
     classes = tuple(str(int(c)) if first.dtype.kind == "f" else str(c) for c in found)
-    schema = Schema(kind="table", shape=x.shape[1:], classes=classes)
+    schema = replace(bare, classes=classes)
     return Labelled(name=name, schema=schema, x=x, y=ids.astype(np.int64).reshape(-1))
 
 

@@ -168,3 +168,18 @@ def test_one_more_domain_for_evaluation():
 def test_one_more_domain_that_does_not_fit(domain, sentence):
     with pytest.raises(BadInput, match=sentence):
         match_one(domain, Schema(kind="table", shape=(3,), classes=("a", "b")))
+
+
+def test_named_columns_are_matched_by_name_not_by_place():
+    def named(name, features, x):
+        schema = Schema(kind="table", shape=(2,), classes=("no", "yes"), features=features)
+        return Labelled(name=name, schema=schema, x=np.array(x, np.float32), y=np.array([0, 1]))
+
+    source = named("s", ("age", "pay"), [[30, 1], [40, 2]])
+    target = named("t", ("pay", "age"), [[3, 50], [4, 60]])
+    task, _ = match([source], target)
+    np.testing.assert_array_equal(task.target.x, [[50, 3], [60, 4]])
+    assert task.target.schema == task.source.schema
+    with pytest.raises(BadInput, match="t lacks the column 'age'") as caught:
+        match([source], named("t", ("pay", "agee"), [[3, 50], [4, 60]]))
+    assert "agee" in caught.value.hint

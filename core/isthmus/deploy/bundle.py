@@ -98,7 +98,8 @@ def _fill(
     names = schema.classes or schema.outputs
     if not names:
         raise NotExportable("the artefact names neither classes nor outputs")
-    about = {"classes": list(schema.classes), "output_names": list(schema.outputs)}
+    about: dict[str, Any] = {"classes": schema.classes, "output_names": schema.outputs}
+    about = {k: list(v) for k, v in {**about, "features": schema.features}.items()}
     about = {**about, "preprocessing": portable(graph.preprocessing)}
     metadata = {f"isthmus.{key}": json.dumps(value) for key, value in about.items()}
     parity = export(graph, folder / MODEL, sample=real, metadata=metadata)

@@ -46,7 +46,8 @@ def read_inputs(given: Sequence[str], manifest: Mapping[str, Any]) -> list[Input
         elif path.suffix.lower() == ".npz":
             found.append(_npz(path, location.options, kind))
         elif path.suffix.lower() == ".csv" and kind == "table":
-            found.append(_csv(path, location.options, manifest["inputs"][0]["dims"][1]))
+            width = manifest["inputs"][0]["dims"][1]
+            found.append(_csv(path, location.options, width, manifest.get("features", ())))
         else:
             what = "a folder without images" if path.is_dir() and not pictures else path.name
             raise BadInput(f"{text}: this bundle predicts on {kind} data, got {what}", hint=HINT)
@@ -169,15 +170,18 @@ def _instances(
     return found[name], mask
 
 
-def _csv(path: Path, options: Mapping[str, str], width: int) -> Input:
+def _csv(path: Path, options: Mapping[str, str], width: int, features: Sequence[str]) -> Input:
     header, columns = files.read_csv(path)
+    if missing := [c for c in features if c not in columns]:
+        raise BadInput(f"{path} has no column {missing[0]!r}", hint=nearest(missing[0], header))
     dropped = [
         c for c in ",".join((options.get("drop", ""), options.get("label", ""))).split(",") if c
     ]
     for name in dropped:
         if name not in columns:
             raise BadInput(f"{path} has no column {name!r}", hint=nearest(name, header))
-    kept = [c for c in header if c not in dropped and columns[c].dtype.kind == "f"]
+    # By the names the model was adapted with, whatever their order and whatever else there is.
+    kept = [*features] or [c for c in header if c not in dropped and columns[c].dtype.kind == "f"]
     if len(kept) != width:
         raise BadInput(
             f"{path} has {len(kept)} columns of numbers, expected {width} features",

@@ -79,7 +79,7 @@ class Logistic(Learner):
         from sklearn.linear_model import LogisticRegression
 
         x, y, weight = weighted_rows(x, y, weight)
-        x, mean, scale = _standardised(x, weight)
+        x, mean, scale = _standardised(x, weight, schema)
         w = np.zeros((x.shape[1], schema.width))
         b = np.full(schema.width, ABSENT)
         seen = np.unique(y)
@@ -113,7 +113,7 @@ class Ridge(Learner):
         from sklearn.linear_model import Ridge as Model
 
         x, y, weight = weighted_rows(x, y, weight)
-        x, mean, scale = _standardised(x, weight)
+        x, mean, scale = _standardised(x, weight, schema)
         solver = "sparse_cg" if rows.is_sparse(x) else "cholesky"
         model = Model(alpha=self.alpha, solver=solver, tol=1e-8)
         model.fit(x, np.asarray(y, np.float64), sample_weight=weight)
@@ -137,10 +137,12 @@ class Linear(Learner):
         return learner.fit(x, y, weight, schema, run)
 
 
-def _standardised(x: Any, weight: Any) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
+def _standardised(
+    x: Any, weight: Any, schema: Schema
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
     if rows.is_sparse(x):
         return x, np.zeros(x.shape[1]), np.ones(x.shape[1])
-    mean, scale = scales(x, weight)
+    mean, scale = scales(x, weight, named=bool(schema.features))
     x = np.array(x, np.float64)  # a copy, which is then changed in place: it may be large
     x -= mean
     x /= scale

@@ -129,7 +129,7 @@ def network_for(task: Task, architecture: Architecture | None) -> Network:
     given = task.source if task.sources else task.support
     if given is not None:
         if schema.kind == "table" and not rows.is_sparse(given.x):
-            net.mean, net.scale = _tensors(*scales(given.x))
+            net.mean, net.scale = _tensors(*scales(given.x, named=bool(schema.features)))
         if schema.is_regression:
             net.y_mean, net.y_scale = _tensors(*moments(given.y))
     return net

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from isthmus import rows
 
 CHUNK = 65536  # rows held in float64 at once
-ONE_UNIT = 10.0
+ONE_UNIT = 5.0
 CONSTANT = 1e-10  # a spread below this share of the column's largest value is rounding
 
 
@@ -33,15 +33,20 @@ def moments(x: Any, weight: Any = None) -> tuple[NDArray[np.float64], NDArray[np
     return mean, np.where(scale > CONSTANT * largest, scale, 1.0)
 
 
-def scales(x: Any, weight: Any = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def scales(
+    x: Any, weight: Any = None, *, named: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what to subtract from and divide the columns of ``x`` (n, d) by, each (d,).
 
-    Columns in different units are divided by their spread. Columns in one unit (pixels, embedded
-    features: no range above ``ONE_UNIT`` times the median range) are divided by no less than the
-    median spread: full standardisation would magnify those that hardly vary in the source, and
-    with them every shift; on the digits' border pixels that costs 45 points of target accuracy.
+    Columns in units of their own (``named`` ones, or where a range exceeds ``ONE_UNIT`` times the
+    median range) are divided by their spread. Columns in one unit, as pixels and embedded features
+    are, are divided by no less than the median spread: full standardisation would magnify those
+    that hardly vary in the source, and with them every shift; on the digits' border pixels that
+    costs 45 points of target accuracy.
     """
     mean, spread = moments(x, weight)
+    if named:
+        return mean, spread
     reach = np.zeros(x.shape[1])
     for part in rows.chunks(rows.count(x), CHUNK):
         reach = np.maximum(reach, np.abs(np.asarray(x[part], np.float64) - mean).max(0))

@@ -297,3 +297,22 @@ def test_a_killed_adaptation_resumes_to_the_same_weights(tmp_path):
     steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(600))
     assert not (out / "checkpoint").exists()
+
+
+def test_columns_of_a_csv_are_taken_by_name_everywhere(isthmus, tmp_path):
+    """Two files with the same columns in another order, and one more at prediction."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 2)) * [1, 50]
+    y = np.where(x[:, 0] > 0, "up", "down")
+    rows = [f"{a},{b},{c}" for (a, b), c in zip(x, y)]
+    (tmp_path / "s.csv").write_text("\n".join(["small,large,y", *rows]))
+    (tmp_path / "t.csv").write_text("\n".join(["large,small", *(f"{b},{a}" for a, b in x)]))
+    (tmp_path / "p.csv").write_text("\n".join(["id,large,small", *(f"7,{b},{a}" for a, b in x)]))
+    source, target = f"csv:{tmp_path / 's.csv'}#label=y", f"csv:{tmp_path / 't.csv'}"
+    out = tmp_path / "out"
+    isthmus(
+        "adapt", "--source", source, "--target", target, "--strategy", "source-only", "--out", out
+    )
+    isthmus("export", out, "--out", tmp_path / "b")
+    found = json.loads(isthmus("predict", tmp_path / "b", tmp_path / "p.csv", "--json").out)
+    assert np.mean([f["label"] == c for f, c in zip(found, y)]) > 0.95

@@ -37,3 +37,4 @@ def test_columns_in_one_unit_are_not_magnified_and_those_in_several_are_standard
     np.testing.assert_allclose(scales(x)[1][4], np.median(x.std(0)))
     units = x * [1, 1000, 1, 1, 1]
     np.testing.assert_allclose(scales(units)[1], units.std(0))
+    np.testing.assert_allclose(scales(x, named=True)[1], x.std(0))

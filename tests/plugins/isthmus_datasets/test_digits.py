@@ -96,7 +96,7 @@ def test_as_a_table(load):
         ("digits:blurred#angle=10", "digits:blurred takes no angle"),
         ("digits:rotated#angle=ten", "angle=ten, expected a number"),
         ("digits:rotated#half=c", "half=c is not one of a, b, all"),
-        ("digits:rotated#as=graph", "as=graph is not one of image, table"),
+        ("digits:rotated#as=series", "as=series is not one of image, table, graph"),
         ("digits:rotated#sed=1", "no option 'sed'"),
     ],
 )
