@@ -25,9 +25,9 @@ def match(
     """Return a task whose domains share one schema, and the sentences that say what was done.
 
     Images take ``image_size`` (pixels: a side, or height and width), else the first source's
-    size, and RGB where any domain has it. Named columns and classes are matched by name: those of the first
-    source, then what the other sources and the support add. Raises BadInput where domains
-    differ in kind, in number of features, or in what their labels are.
+    size, and RGB where any domain has it. Named columns are matched by name, and so are classes:
+    those of the first source, then what the other sources and the support add. Raises BadInput
+    where domains differ in kind, in features, or in what their labels are.
     """
     labelled = [*sources, *([support] if support else [])]
     everything: list[Domain] = [*labelled, target]

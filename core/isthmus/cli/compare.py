@@ -68,7 +68,7 @@ def summary_text(summary: list[dict[str, Any]]) -> str:
     head = ["strategy", "mean", "gain", "tasks", "worse", "missing", "seconds"]
     body = [
         [
-            r["strategy"] + (" (oracle)" if r["oracle"] else ""),
+            r["strategy"] + _mark(r),
             r["mean"],
             _gain(r["gain"]),
             *(r[k] for k in ("tasks", "worse", "missing")),
@@ -78,6 +78,10 @@ def summary_text(summary: list[dict[str, Any]]) -> str:
     ]
     name = summary[0]["evaluator"] if summary else ""
     return f"{name}, mean over tasks and seeds; gain over source-only\n" + table(head, body)
+
+
+def _mark(row: dict[str, Any]) -> str:
+    return " (oracle)" if row["oracle"] else " (few labels)" if row["few_labels"] else ""
 
 
 def _gain(value: float | None) -> str:

@@ -42,6 +42,7 @@ def write_report(
         tasks=list(dict.fromkeys(c.task for c in cells)),
         rows=_rows(cells),
         troubles=[c for c in cells if c.status != "ok"],
+        talkers=[c for c in cells if c.said],
         seeds=sorted({c.seed for c in cells}),
         evaluator=next((next(iter(c.scores)) for c in cells if c.scores), "score"),
         chart=gain_chart(summarise(cells)),

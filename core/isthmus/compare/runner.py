@@ -31,9 +31,11 @@ class Cell:
     seed: int
     status: str = "ok"  # ok | failed | refused
     oracle: bool = False
+    few_labels: bool = False  # it was given the task's few labelled target instances
     scores: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str = ""
+    said: tuple[str, ...] = ()  # what the strategy wants people to know
     diagnostics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -119,7 +121,19 @@ def _run(
     say: Callable[[str], None],
 ) -> tuple[Cell, Adapted | None]:
     cls = catalogue.strategies[spec.name]
-    cell = Cell(task=task_name, strategy=spec.label or spec.name, seed=seed, oracle=cls.oracle)
+    cell = Cell(
+        task=task_name,
+        strategy=spec.label or spec.name,
+        seed=seed,
+        oracle=cls.oracle,
+        few_labels=cls.needs.support and not cls.oracle,
+    )
+    said: list[str] = []
+
+    def tell(sentence: str) -> None:
+        said.append(sentence)
+        say(f"{task_name}, {cell.strategy}: {sentence}")
+
     task = problem.task
     if cls.oracle and problem.labelled_target is not None:
         task = replace(task, support=problem.labelled_target)
@@ -134,7 +148,7 @@ def _run(
             weights=spec.weights,
             embed=spec.embed,
         )
-        adapted = strategy.adapt(task, Run(seed=seed, device=device, say=say))
+        adapted = strategy.adapt(task, Run(seed=seed, device=device, say=tell))
         seconds = time.perf_counter() - began
         scores = _scores(adapted, problem, study, catalogue)
     except UnsupportedTask as error:
@@ -145,7 +159,8 @@ def _run(
         reason = traceback.format_exc(limit=-3)
         return replace(cell, status="failed", reason=reason), None
     found = {**adapted.diagnostics}
-    return replace(cell, scores=scores, seconds=seconds, diagnostics=found), adapted
+    done = replace(cell, scores=scores, seconds=seconds, said=tuple(said), diagnostics=found)
+    return done, adapted
 
 
 def _scores(

@@ -36,6 +36,7 @@ def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             {
                 "strategy": name,
                 "oracle": any(c.oracle for c in own),
+                "few_labels": any(c.few_labels for c in own),
                 "evaluator": score,
                 "mean": float(np.mean([c.scores[score] for c in done])) if done else None,
                 "gain": float(np.mean(means)) if means else None,
