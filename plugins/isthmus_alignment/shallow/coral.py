@@ -22,7 +22,10 @@ class CORAL(Strategy):
     """Recolour the source with the target's covariance, then fit a learner on it.
 
     Each domain is z-scored first, as in the paper's experiments; the target's z-scores are part of
-    the artefact. Cost O(n d² + d³), memory O(n d + d²).
+    the artefact. Cost O(n d² + d³), memory O(n d + d²). Several sources are pooled. With fewer
+    target rows than columns the covariance is mostly noise, and a larger shrinkage helps.
+    Office-Caltech SURF, mean of 12: 46.9 with a penalty chosen on the sources (source-only 46.3,
+    published 48.8), 35.7 with 1-NN (31.4); see benchmarks/office_caltech_surf.
     """
 
     name: ClassVar[str] = "coral"
