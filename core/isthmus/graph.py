@@ -58,7 +58,7 @@ class Graph:
 
     def __getitem__(self, index: Any) -> Graph:
         """Return the subgraph induced by the nodes at ``index``, in that order."""
-        kept = np.arange(len(self))[index]
+        kept = np.atleast_1d(np.arange(len(self))[index])
         place = np.full(len(self), -1, np.int64)
         place[kept] = np.arange(len(kept))
         return Graph(self.features[kept], tuple(_induced(r, place) for r in self.relations))

@@ -99,7 +99,9 @@ def canonical_order(x: Any, y: Any = None) -> NDArray[np.int64]:
     """
     keys = row_keys(x)
     if y is not None:
-        keys = keys + np.uint64(3) * row_keys(np.asarray(y).reshape(len(keys), -1))
+        keys = keys + np.uint64(3) * row_keys(
+            np.asarray(y).reshape(len(keys), -1 if len(keys) else 1)
+        )
     return np.argsort(keys, kind="stable").astype(np.int64)
 
 
