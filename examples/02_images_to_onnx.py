@@ -23,6 +23,7 @@ adapted = MCC(training=Training(steps=200)).adapt(task, Run(seed=0))
 with tempfile.TemporaryDirectory() as folder:
     manifest = write_bundle(adapted, Path(folder) / "bundle", record={"strategy": "mcc"})
     predictor = Predictor(Path(folder) / "bundle", device="auto")
-    right = [a == test.schema.classes[b] for a, b in zip(predictor.labels(test.x), test.y)]
+    truth = [test.schema.classes[i] for i in test.y]
+    right = [a == b for a, b in zip(predictor.labels(test.x), truth, strict=True)]
     print(f"parity {manifest['parity']['max_abs_diff']:.1e}, on {predictor.provider}")
     print(f"accuracy {sum(right) / len(right):.3f}")
