@@ -144,5 +144,6 @@ def _hole(x: Any) -> str | None:
         for part in rows.chunks(len(x), 65536):
             if not (ok := np.isfinite(x[part])).all():
                 at = tuple(int(i) for i in np.argwhere(~ok)[0])
-                return f"NaN or infinity in row {at[0] + part.start}, column {at[1:]}"
+                place = ", ".join(map(str, at[1:]))
+                return f"NaN or infinity in row {at[0] + part.start}, column {place} (from 0)"
     return None

@@ -64,6 +64,7 @@ def adapt(
 ) -> None:
     """Adapt from --source to --target with one strategy and write the model to --out."""
     given = pairs(settings)
+    device = choose_device(device)
     _clear(out, resume, overwrite)
     from isthmus.compose import build_strategy, load_domain, load_labelled
     from isthmus.manager import discover
@@ -85,7 +86,6 @@ def adapt(
     )
     for sentence in said + more:
         talk.say(sentence)
-    device = choose_device(device)
     question = {
         "strategy": describe(recipe),
         "sources": list(sources),
@@ -112,6 +112,7 @@ def adapt(
     with talk, log:
         adapted = recipe.adapt(task, run)
     seconds = time.perf_counter() - began
+    device = str(getattr(adapted, "device", device))  # shallow strategies stay on the CPU
     record = {
         **question,
         "strategy": strategy,
@@ -187,11 +188,18 @@ def pairs(settings: tuple[str, ...]) -> dict[str, str]:
 
 
 def choose_device(device: str) -> str:
-    if device != "auto":
-        return device
+    """Return the device to run on; one that is not there is an error, not a fallback."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    from isthmus.errors import ProviderUnavailable
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ProviderUnavailable(
+            f"device {device!r} was asked for, but torch sees no GPU", hint="isthmus doctor"
+        )
+    return device
 
 
 def load_start(folder: Path) -> Any:

@@ -57,7 +57,7 @@ def export(
         result,
         lambda: "\n".join(
             [
-                f"{out}: {size / 1e6:.2f} MB, opset {result['opset']}",
+                f"{out}: {size / 1e3:,.0f} kB, opset {result['opset']}",
                 parity_line(manifest["parity"]),
             ]
         ),
