@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,41 @@ from isthmus.cli.talk import Talk, table, talking
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
+@click.option("--overwrite", is_flag=True, help="Run finished cells again.")
 @talking
-def compare(talk: Talk, study: Path, out: Path | None, device: str, data_root: Path | None) -> None:
-    """Run every cell of a STUDY file and print who did best; failed cells stay in sight."""
-    from isthmus.artefact import write_atomically
+def compare(
+    talk: Talk,
+    study: Path,
+    out: Path | None,
+    device: str,
+    data_root: Path | None,
+    overwrite: bool,
+) -> None:
+    """Run every cell of a STUDY file and print who did best; failed cells stay in sight.
+
+    With --out each finished cell is kept: the same command continues a killed study, and a study
+    that grew runs only what is new.
+    """
+    from isthmus.atomic import write_atomically
     from isthmus.cli.adapt import choose_device
     from isthmus.compare.report import write_report
     from isthmus.compare.runner import run_study
+    from isthmus.compare.store import Store
     from isthmus.compare.study import read_study
     from isthmus.compare.summary import summarise
     from isthmus.manager import discover
 
     spec = read_study(study)
     cells = []
+    if out is not None and overwrite:
+        shutil.rmtree(out / "cells", ignore_errors=True)
     with talk:
         for cell, _, _ in run_study(
             spec,
             discover(),
             root=data_root,
             device=choose_device(device),
+            store=None if out is None else Store(out / "cells"),
             say=talk.say,
             progress=talk.progress,
         ):

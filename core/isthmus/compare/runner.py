@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isthmus import rows
+from isthmus.compare.cell import Cell
+from isthmus.compare.store import Store, key_of
 from isthmus.compare.study import StrategySpec, Study, TaskSpec
 from isthmus.compose import build_strategy, load_domain, load_labelled
 from isthmus.domain import Domain, Labelled, Task
@@ -19,24 +22,8 @@ from isthmus.errors import BadInput, IsthmusError, UnsupportedTask
 from isthmus.evaluator import Evidence, judge
 from isthmus.manager import Catalogue
 from isthmus.matching import match, match_one
+from isthmus.settings import describe
 from isthmus.strategy import Adapted, Run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One strategy on one task with one seed, and what came of it."""
-
-    task: str
-    strategy: str
-    seed: int
-    status: str = "ok"  # ok | failed | refused
-    oracle: bool = False
-    few_labels: bool = False  # it was given the task's few labelled target instances
-    scores: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    reason: str = ""
-    said: tuple[str, ...] = ()  # what the strategy wants people to know
-    diagnostics: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,6 +35,7 @@ class Problem:
     held_out: Labelled | None
     labelled_target: Labelled | None  # for oracles
     said: list[str]
+    content: dict[str, Any]  # what the data are, for the keys of its cells
 
 
 def run_study(
@@ -56,10 +44,15 @@ def run_study(
     *,
     root: Path | None = None,
     device: str = "cpu",
+    store: Store | None = None,
     say: Callable[[str], None] = lambda sentence: None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-) -> Iterator[tuple[Cell, Adapted | None, Problem]]:
-    """Yield every cell as it is done, with its artefact."""
+) -> Iterator[tuple[Cell, Adapted | None, Problem | None]]:
+    """Yield every cell as it is done, with its artefact and its task.
+
+    Cells that ``store`` holds are not run again (and have no artefact). A task that cannot be
+    loaded fails its own cells and no others.
+    """
     for s in study.strategies:
         _ = catalogue.strategies[s.name]  # a misspelt name is told before anything runs
     for name in study.evaluators:
@@ -71,14 +64,31 @@ def run_study(
     ]
     done, total = 0, sum(len(strategies) for _, _, strategies in plan)
     for spec, seed, strategies in plan:
-        problem = _load(spec, study, catalogue, root, seed)
-        for sentence in problem.said:
+        problem: Problem | None = None
+        trouble = ""
+        try:
+            problem = _load(spec, study, catalogue, root, seed)
+        except IsthmusError as error:
+            trouble = str(error)
+        for sentence in problem.said if problem else ():
             say(f"{spec.name}: {sentence}")
         for s in strategies:
-            cell, adapted = _run(s, problem, spec.name, study, catalogue, seed, device, say)
+            cell = _blank(s, spec.name, catalogue, seed)
+            adapted = None
+            if problem is None:
+                cell = replace(cell, status="failed", reason=trouble)
+            else:
+                cell, adapted = _run(cell, s, problem, study, catalogue, device, store, say)
             done += 1
             progress("cells", done, total)
             yield cell, adapted, problem
+
+
+def _blank(spec: StrategySpec, task: str, catalogue: Catalogue, seed: int) -> Cell:
+    cls = catalogue.strategies[spec.name]
+    few = cls.needs.support and not cls.oracle
+    label = spec.label or spec.name
+    return Cell(task=task, strategy=label, seed=seed, oracle=cls.oracle, few_labels=few)
 
 
 def _load(
@@ -99,7 +109,25 @@ def _load(
         test = labelled
     else:
         raise BadInput(f"{spec.name}: {spec.target} has no labels to judge by; add test = URI")
-    return Problem(task=task, test=test, held_out=held_out, labelled_target=labelled, said=said)
+    content = {
+        "isthmus": version("isthmus"),
+        "seed": seed,
+        "holdout": study.holdout,
+        "evaluators": study.evaluators,
+        "schema": asdict(task.schema),
+        "data": [
+            rows.fingerprint(d.x, getattr(d, "y", None))
+            for d in (*task.sources, labelled or task.target, test, *([support] if support else []))
+        ],
+    }
+    return Problem(
+        task=task,
+        test=test,
+        held_out=held_out,
+        labelled_target=labelled,
+        said=said,
+        content=content,
+    )
 
 
 def _split(domain: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
@@ -111,33 +139,25 @@ def _split(domain: Labelled, share: float, seed: int) -> tuple[Labelled, Labelle
 
 
 def _run(
+    cell: Cell,
     spec: StrategySpec,
     problem: Problem,
-    task_name: str,
     study: Study,
     catalogue: Catalogue,
-    seed: int,
     device: str,
+    store: Store | None,
     say: Callable[[str], None],
 ) -> tuple[Cell, Adapted | None]:
-    cls = catalogue.strategies[spec.name]
-    cell = Cell(
-        task=task_name,
-        strategy=spec.label or spec.name,
-        seed=seed,
-        oracle=cls.oracle,
-        few_labels=cls.needs.support and not cls.oracle,
-    )
     said: list[str] = []
 
     def tell(sentence: str) -> None:
         said.append(sentence)
-        say(f"{task_name}, {cell.strategy}: {sentence}")
+        say(f"{cell.task}, {cell.strategy}: {sentence}")
 
     task = problem.task
-    if cls.oracle and problem.labelled_target is not None:
+    if cell.oracle and problem.labelled_target is not None:
         task = replace(task, support=problem.labelled_target)
-    began = time.perf_counter()
+    key, adapted = "", None
     try:
         strategy, _ = build_strategy(
             catalogue,
@@ -148,19 +168,28 @@ def _run(
             weights=spec.weights,
             embed=spec.embed,
         )
-        adapted = strategy.adapt(task, Run(seed=seed, device=device, say=tell))
-        seconds = time.perf_counter() - began
-        scores = _scores(adapted, problem, study, catalogue)
+        key = key_of({**problem.content, "strategy": describe(strategy)})
+        if store is not None and (found := store.get(key)) is not None:
+            # Its names are those of this study: they are no part of what it is.
+            return replace(found, task=cell.task, strategy=cell.strategy), None
+        began = time.perf_counter()
+        adapted = strategy.adapt(task, Run(seed=cell.seed, device=device, say=tell))
+        cell = replace(
+            cell,
+            seconds=time.perf_counter() - began,
+            scores=_scores(adapted, problem, study, catalogue),
+            diagnostics={**adapted.diagnostics},
+        )
     except UnsupportedTask as error:
-        return replace(cell, status="refused", reason=str(error)), None
+        cell = replace(cell, status="refused", reason=str(error))
     except IsthmusError as error:
-        return replace(cell, status="failed", reason=str(error)), None
+        cell = replace(cell, status="failed", reason=str(error))
     except Exception:  # one cell must not cost the others; its traceback is its record
-        reason = traceback.format_exc(limit=-3)
-        return replace(cell, status="failed", reason=reason), None
-    found = {**adapted.diagnostics}
-    done = replace(cell, scores=scores, seconds=seconds, said=tuple(said), diagnostics=found)
-    return done, adapted
+        cell = replace(cell, status="failed", reason=traceback.format_exc(limit=-3))
+    cell = replace(cell, said=tuple(said))
+    if store is not None and key:
+        store.put(key, cell)
+    return cell, adapted if cell.status == "ok" else None
 
 
 def _scores(

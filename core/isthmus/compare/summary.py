@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.compare.runner import Cell
+from isthmus.compare.cell import Cell
 from isthmus.compare.study import FLOOR
 
 

@@ -7,8 +7,10 @@ import json
 import pytest
 
 from isthmus.cli import main
+from isthmus.compare.cell import Cell
 from isthmus.compare.report import write_report
-from isthmus.compare.runner import Cell, run_study
+from isthmus.compare.runner import run_study
+from isthmus.compare.store import Store
 from isthmus.compare.study import parse_study, read_study
 from isthmus.compare.summary import summarise
 from isthmus.errors import BadInput, PluginError
@@ -137,3 +139,57 @@ def test_the_report_escapes_what_it_shows(tmp_path):
     page = (tmp_path / "r.html").read_text()
     assert "<script>" not in page
     assert "<b>t" not in page
+
+
+def test_finished_cells_are_not_run_again_wherever_they_stand(tmp_path, monkeypatch):
+    from isthmus_alignment.shallow.coral import CORAL
+
+    runs = []
+    sane = CORAL._adapt
+    monkeypatch.setattr(CORAL, "_adapt", lambda self, t, r: runs.append(self) or sane(self, t, r))
+
+    def go(*strategies, seeds=(0,)):
+        study = parse_study({**BODY, "seeds": list(seeds), "strategy": list(strategies)}, "here")
+        catalogue = discover(third_party=False)
+        return [c for c, _, _ in run_study(study, catalogue, store=Store(tmp_path))]
+
+    coral = {"name": "coral"}
+    (first,) = go(coral)
+    assert len(runs) == 1
+    again = go({"name": "source-only"}, {**coral, "label": "renamed"}, {"name": "a2gnn"})
+    assert len(runs) == 1
+    assert again[1].scores == first.scores
+    assert again[1].strategy == "renamed"
+    go({**coral, "set": {"shrinkage": 0.5}})
+    go(coral, seeds=(1,))
+    assert len(runs) == 3
+    for path in tmp_path.glob("*.json"):
+        path.write_text("{cut sho")
+    go(coral)
+    assert len(runs) == 4
+
+
+def test_a_failed_cell_is_tried_again(tmp_path, monkeypatch):
+    from isthmus_alignment.shallow.coral import CORAL
+
+    study = parse_study({**BODY, "seeds": [0], "strategy": [{"name": "coral"}]}, "here")
+    catalogue = discover(third_party=False)
+    with monkeypatch.context() as m:
+        m.setattr(CORAL, "_adapt", lambda self, task, run: 1 / 0)
+        ((cell, adapted, _),) = run_study(study, catalogue, store=Store(tmp_path))
+    assert cell.status == "failed"
+    assert "ZeroDivisionError" in cell.reason
+    assert adapted is None
+    ((cell, adapted, _),) = run_study(study, catalogue, store=Store(tmp_path))
+    assert cell.status == "ok"
+
+
+def test_a_task_that_cannot_be_loaded_costs_only_its_cells():
+    tasks = [{**TASK, "name": "t"}, {**TASK, "name": "u", "target": "npz:nowhere.npz"}]
+    study = parse_study(
+        {**BODY, "seeds": [0], "task": tasks, "strategy": [{"name": "coral"}]}, "here"
+    )
+    good, bad = [c for c, _, _ in run_study(study, discover(third_party=False))]
+    assert good.status == "ok"
+    assert bad.status == "failed"
+    assert "nowhere.npz" in bad.reason
