@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import resource
 import shutil
@@ -36,6 +35,9 @@ from isthmus.errors import BadInput
     "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True
 )
 @click.option("--budget", type=float, help="Seconds of training at most.")
+@click.option(
+    "--checkpoint-every", default=30.0, show_default=True, help="Seconds between two checkpoints."
+)
 @click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--resume", is_flag=True, help="Continue what a killed run left in --out.")
@@ -57,6 +59,7 @@ def adapt(
     device: str,
     precision: Any,
     budget: float | None,
+    checkpoint_every: float,
     data_root: Path | None,
     out: Path,
     resume: bool,
@@ -102,7 +105,7 @@ def adapt(
         precision=precision,
         budget=budget,
         checkpoint=out / "checkpoint",
-        checkpoint_every=float(os.environ.get("ISTHMUS_CHECKPOINT_SECONDS", 30)),
+        checkpoint_every=checkpoint_every,
         key=hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest(),
         log=log.write,
         say=talk.say,

@@ -278,7 +278,8 @@ def test_a_killed_adaptation_resumes_to_the_same_weights(tmp_path):
     """SIGKILL after the first checkpoint, then the same command with --resume."""
     base = [sys.executable, "-m", "isthmus", "adapt", *PAIR, "--strategy", "dann", "--quiet"]
     base += ["--set", "training.steps=600"]
-    env = {**os.environ, "ISTHMUS_CHECKPOINT_SECONDS": "0", "OMP_NUM_THREADS": "1"}
+    base += ["--checkpoint-every", "0"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*base, "--out", str(tmp_path / "whole")], check=True, env=env)
     out = tmp_path / "killed"
     process = subprocess.Popen([*base, "--out", str(out)], env=env)
