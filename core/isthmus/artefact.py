@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import rows, settings
-from isthmus.atomic import write_atomically as write_atomically
 from isthmus.atomic import write_together
 from isthmus.domain import Predictions, Schema
 from isthmus.errors import BadInput, PluginError, ProviderUnavailable
@@ -171,6 +170,18 @@ def foreign(folder: Path) -> list[str]:
     """Return the names in a folder that no adapted model has; hidden files are ignored."""
     names = {p.name for p in folder.iterdir() if not p.name.startswith(".")}
     return sorted(names - KNOWN_FILES)
+
+
+def describe_part(part: Part) -> dict[str, Any]:
+    """Return the JSON of a part that is nested in another; ``build_part`` reads it."""
+    return {"part": settings.reference(type(part)), **part.settings()}
+
+
+def build_part(value: Mapping[str, Any]) -> Part:
+    """Return the untrained part that ``describe_part`` described."""
+    rest = {k: v for k, v in value.items() if k != "part"}
+    kind: type[Part] = settings.resolve(value["part"], Part)  # type: ignore[type-abstract]
+    return kind.build(rest)
 
 
 def schema_from(value: Mapping[str, Any]) -> Schema:

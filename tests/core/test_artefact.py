@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from isthmus import BadInput, Graph, PluginError, Run, Schema
-from isthmus.artefact import Part, TorchAdapted, as_tensor, device_of, load, write_atomically
+from isthmus.artefact import Part, TorchAdapted, as_tensor, device_of, load
+from isthmus.atomic import write_atomically
 from isthmus.errors import ProviderUnavailable
 from isthmus.learners import GCN, MLP, LeNet, Linear, NearestNeighbours, RawPixels
 from isthmus.learners.embedded import EmbeddedPart

@@ -167,7 +167,7 @@ class Log:
 
     def __exit__(self, kind: Any, error: Any, at: Any) -> None:
         """Put the lines in order; a run that failed before its first step leaves nothing."""
-        from isthmus.artefact import write_atomically
+        from isthmus.atomic import write_atomically
 
         self.file.close()
         if kind is None:

@@ -32,7 +32,7 @@ def write_report(
     """Write the page. ``images`` maps a caption to uint8 or 0..255 images (n, h, w, c)."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from isthmus.artefact import write_atomically
+    from isthmus.atomic import write_atomically
 
     environment = Environment(
         loader=PackageLoader("isthmus.compare"), autoescape=True, undefined=StrictUndefined

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from isthmus import rows
-from isthmus import settings as recipes
-from isthmus.artefact import Part, TorchAdapted, as_tensor
+from isthmus.artefact import Part, TorchAdapted, as_tensor, build_part, describe_part
 from isthmus.domain import Domain, Labelled, Schema, Task
 from isthmus.errors import NotExportable, UnsupportedTask
 from isthmus.learners.architectures import Architecture, RawPixels
@@ -36,14 +35,11 @@ class EmbeddedPart(Part):
         return out
 
     def settings(self) -> dict[str, Any]:
-        head = {"part": recipes.reference(type(self.head)), **self.head.settings()}
-        return {"network": self.made, "head": head}
+        return {"network": self.made, "head": describe_part(self.head)}
 
     @classmethod
     def build(cls, settings: dict[str, Any]) -> Self:
-        head = dict(settings["head"])
-        kind: type[Part] = recipes.resolve(head.pop("part"), Part)  # type: ignore[type-abstract]
-        return cls(Network.build(settings["network"]), kind.build(head))
+        return cls(Network.build(settings["network"]), build_part(settings["head"]))
 
     def example(self) -> tuple[dict[str, Tensor], dict[str, dict[int, str]]]:
         return self.pixels.example()

@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus import settings as recipes
-from isthmus.artefact import Part, TorchAdapted
+from isthmus.artefact import Part, TorchAdapted, build_part, describe_part
 
 
 class MappedPart(Part):
@@ -33,16 +32,14 @@ class MappedPart(Part):
 
     def settings(self) -> dict[str, Any]:
         return {
-            "head": {"part": recipes.reference(type(self.head)), **self.head.settings()},
+            "head": describe_part(self.head),
             "features": len(self.shift),
             "mapped": 0 if self.matrix is None else self.matrix.shape[1],
         }
 
     @classmethod
     def build(cls, settings: dict[str, Any]) -> Self:
-        head = dict(settings["head"])
-        kind: type[Part] = recipes.resolve(head.pop("part"), Part)  # type: ignore[type-abstract]
-        return cls(kind.build(head), settings["features"], settings["mapped"])
+        return cls(build_part(settings["head"]), settings["features"], settings["mapped"])
 
     def example(self) -> tuple[dict[str, Tensor], dict[str, dict[int, str]]]:
         return {"x": torch.zeros(2, len(self.shift))}, {"x": {0: "n"}}

@@ -15,6 +15,7 @@ from isthmus import Adapted, Needs, Run, Strategy, Task, rows
 from isthmus.learners.learner import Learner
 from isthmus.learners.mapped import mapped
 from isthmus.learners.neural import fit_learner
+from isthmus.learners.scaling import moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,7 @@ def _zscore(x: Any, normalise: bool) -> tuple[NDArray[np.float64], Any, Any]:
     d = x.shape[1]
     if not normalise:
         return x, np.zeros(d), np.ones(d)
-    mean, scale = x.mean(0), x.std(0)
-    scale[scale <= 1e-12 * np.abs(x).max(initial=1.0)] = 1.0
+    mean, scale = moments(x)
     return (x - mean) / scale, mean, scale
 
 
