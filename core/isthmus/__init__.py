@@ -14,6 +14,7 @@ from isthmus.errors import RunFailed as RunFailed
 from isthmus.errors import UnsupportedTask as UnsupportedTask
 from isthmus.evaluator import Evaluator as Evaluator
 from isthmus.evaluator import Evidence as Evidence
+from isthmus.evaluator import Recipe as Recipe
 from isthmus.graph import Graph as Graph
 from isthmus.graph import Relation as Relation
 from isthmus.hookspecs import hookimpl as hookimpl

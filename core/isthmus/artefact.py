@@ -12,12 +12,13 @@ import json
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from isthmus import rows, settings
@@ -54,6 +55,10 @@ class Part(nn.Module):
     def example(self) -> tuple[dict[str, Tensor], dict[str, dict[int, str]]]:
         """Return example inputs in call order, and which axes vary."""
 
+    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (n, d), what the last layer reads, and predictions."""
+        return inputs[0].flatten(1), self(*inputs)
+
     def preprocessing(self) -> dict[str, Any]:
         """Say what the module does to its input before it learns from it."""
         return {}
@@ -61,11 +66,16 @@ class Part(nn.Module):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TorchAdapted(Adapted):
-    """Predicts on the device its weights are on."""
+    """Predicts on the device its weights are on.
+
+    ``source_part`` reads source instances, where they are mapped in another way than the target's;
+    it is not saved, and "lost" stands for one that was.
+    """
 
     part: Part
     schema: Schema
     diagnostics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    source_part: Part | Literal["lost"] | None = None
 
     def __post_init__(self) -> None:
         self.part.eval()
@@ -76,19 +86,37 @@ class TorchAdapted(Adapted):
         return tensors[0].device if tensors else torch.device("cpu")
 
     def predict(self, x: Any) -> Predictions:
+        return self._forward(lambda *inputs: (self.part(*inputs),), x)[0]
+
+    def observe(self, x: Any) -> tuple[NDArray[np.float32], Predictions]:
+        features, predictions = self._forward(self.part.observe, x)
+        return features, predictions
+
+    def for_source(self) -> Adapted:
+        if self.source_part == "lost":
+            raise BadInput(
+                "this model maps source instances in their own way, which is not saved with it",
+                hint="a study scores such models before they are saved: isthmus compare",
+            )
+        if self.source_part is None:
+            return self
+        return dataclasses.replace(self, part=self.source_part, source_part=None)
+
+    def _forward(self, function: Callable[..., Any], x: Any) -> tuple[NDArray[np.float32], ...]:
+        """Return what ``function`` makes of the instances, in chunks that bound the memory."""
         with torch.inference_mode():
             if isinstance(x, Graph):
-                return self._forward(rows.dense(x.features), x.edges())
+                return self._pass(function, rows.dense(x.features), x.edges())
             kind = self.schema.kind
             parts = [
-                self._forward(rows.dense(x[part]) if kind == "table" else x[part])
+                self._pass(function, rows.dense(x[part]) if kind == "table" else x[part])
                 for part in rows.chunks(rows.count(x), self._chunk(x.shape[1:]))
             ]
-        return np.concatenate(parts)
+        return tuple(np.concatenate(outs) for outs in zip(*parts, strict=True))
 
-    def _forward(self, *inputs: Any) -> Predictions:
-        out = self.part(*(as_tensor(x).to(self.device) for x in inputs))
-        return np.asarray(out.float().cpu().numpy())
+    def _pass(self, function: Callable[..., Any], *inputs: Any) -> tuple[NDArray[np.float32], ...]:
+        outs = function(*(as_tensor(x).to(self.device) for x in inputs))
+        return tuple(np.asarray(out.float().cpu().numpy()) for out in outs)
 
     def _chunk(self, shape: tuple[int, ...]) -> int:
         """Return how many rows to predict at once."""
@@ -122,6 +150,7 @@ class TorchAdapted(Adapted):
             "settings": self.part.settings(),
             "schema": dataclasses.asdict(self.schema),
             "diagnostics": dict(self.diagnostics),
+            "two_sided": self.source_part is not None,
             "record": dict(record or {}),
             "weights": hashlib.sha256(weights).hexdigest(),
         }
@@ -161,7 +190,10 @@ def load(folder: Path, device: str = "cpu") -> tuple[TorchAdapted, dict[str, Any
             hint=f"it was written by other versions: {body['record'].get('versions', 'unknown')}",
         ) from error
     adapted = TorchAdapted(
-        part=part.to(where), schema=schema_from(body["schema"]), diagnostics=body["diagnostics"]
+        part=part.to(where),
+        schema=schema_from(body["schema"]),
+        diagnostics=body["diagnostics"],
+        source_part="lost" if body.get("two_sided") else None,
     )
     return adapted, body["record"]
 

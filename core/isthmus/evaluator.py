@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.domain import Domain, Labelled, Predictions
 from isthmus.errors import BadInput
 
 if TYPE_CHECKING:
-    from isthmus.domain import Labels, Schema
-    from isthmus.strategy import Adapted
+    from isthmus.domain import Labels, Schema, Task
+    from isthmus.strategy import Adapted, Run, Strategy
 
 Score: TypeAlias = float | Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Recipe:
+    """How an artefact was made, for validators that adapt once more."""
+
+    strategy: Strategy
+    task: Task
+    run: Run
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
-    """One artefact and held-out data, predicted once however many evaluators read it.
+    """One artefact and data to judge it by, passed through it once however many evaluators read it.
 
     ``target`` is unlabelled for validators, so a validator that asks for ``labels`` fails;
     ``source`` is labelled source data that was held out of the training, when there is any.
@@ -29,6 +41,7 @@ class Evidence:
     adapted: Adapted
     target: Domain
     source: Labelled | None = None
+    recipe: Recipe | None = None
 
     @property
     def schema(self) -> Schema:
@@ -44,11 +57,25 @@ class Evidence:
     @cached_property
     def predictions(self) -> Predictions:
         """Return predictions on the target, float32 (n, classes) or (n, outputs)."""
+        if "_observed" in self.__dict__:
+            return self._observed[1]
         return self.adapted.predict(self.target.x)
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """Return what the last layer reads of the target, (n, d); see Adapted.observe."""
+        return self._observed[0]
 
     @cached_property
     def source_predictions(self) -> Predictions:
-        return self.adapted.predict(self.held_out_source.x)
+        """Return predictions on the held-out source, as the model reads source instances."""
+        if "_source_observed" in self.__dict__:
+            return self._source_observed[1]
+        return self.adapted.for_source().predict(self.held_out_source.x)
+
+    @property
+    def source_features(self) -> NDArray[np.float32]:
+        return self._source_observed[0]
 
     @property
     def held_out_source(self) -> Labelled:
@@ -56,15 +83,31 @@ class Evidence:
             raise BadInput("this validator needs labelled source data held out of the training")
         return self.source
 
+    @property
+    def made(self) -> Recipe:
+        if self.recipe is None:
+            raise BadInput(
+                "this validator adapts once more, and how the model was made is not at hand",
+                hint="it works in studies: isthmus compare",
+            )
+        return self.recipe
+
     def blind(self) -> Evidence:
         """Return the same evidence without target labels, as a validator may see it."""
         if not isinstance(self.target, Labelled):
             return self
-        out = Evidence(adapted=self.adapted, target=self.target.unlabelled(), source=self.source)
-        for name in ("predictions", "source_predictions"):  # keep what is already computed
-            if name in self.__dict__:
-                out.__dict__[name] = self.__dict__[name]
+        out = replace(self, target=self.target.unlabelled())
+        kept = ("predictions", "source_predictions", "_observed", "_source_observed")
+        out.__dict__.update({k: v for k, v in self.__dict__.items() if k in kept})
         return out
+
+    @cached_property
+    def _observed(self) -> tuple[NDArray[np.float32], Predictions]:
+        return self.adapted.observe(self.target.x)
+
+    @cached_property
+    def _source_observed(self) -> tuple[NDArray[np.float32], Predictions]:
+        return self.adapted.for_source().observe(self.held_out_source.x)
 
 
 class Evaluator(ABC):
@@ -76,6 +119,9 @@ class Evaluator(ABC):
     outputs: ClassVar[frozenset[str]] = frozenset({"classes"})  # and/or "values"
     higher_is_better: ClassVar[bool] = True
     scalar: ClassVar[bool] = True  # False: a mapping, for people to read
+    reads_source: ClassVar[bool] = False  # asks for held-out labelled source data
+    reads_features: ClassVar[bool] = False
+    adapts: ClassVar[bool] = False  # runs the strategy once more: costs as much as the adaptation
 
     @abstractmethod
     def score(self, evidence: Evidence) -> Score:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus import rows
 from isthmus.errors import NotExportable, UnsupportedTask
@@ -82,6 +83,21 @@ class Adapted(ABC):
     @abstractmethod
     def predict(self, x: Any) -> Predictions:
         """Return float32 (n, classes) probabilities, or (n, outputs) values in regression."""
+
+    def observe(self, x: Any) -> tuple[NDArray[np.float32], Predictions]:
+        """Return features (n, d) and predictions, from one pass.
+
+        Features are what the last layer reads. A model that shows none shows its predictions.
+        """
+        p = self.predict(x)
+        return p, p
+
+    def for_source(self) -> Adapted:
+        """Return the same model as it reads source instances.
+
+        It is another one where the source is mapped in its own way. Only validators ask for it.
+        """
+        return self
 
     def onnx(self) -> OnnxGraph:
         raise NotExportable(f"{type(self).__name__} does not implement onnx()")

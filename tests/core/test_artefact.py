@@ -20,7 +20,7 @@ from isthmus.errors import ProviderUnavailable
 from isthmus.learners import GCN, MLP, LeNet, Linear, NearestNeighbours, RawPixels
 from isthmus.learners.embedded import EmbeddedPart
 from isthmus.learners.linear import LinearPart
-from isthmus.learners.mapped import mapped
+from isthmus.learners.mapped import Map, mapped
 from isthmus.learners.network import Network
 from isthmus.testing.domains import MAKERS
 
@@ -49,7 +49,8 @@ def on_raw_pixels():
 def mapped_linear():
     adapted, rng = fitted(Linear()), np.random.default_rng(0)
     return mapped(
-        adapted, shift=rng.normal(size=6), scale=np.ones(6), matrix=rng.normal(size=(6, 6))
+        adapted,
+        target=Map(shift=rng.normal(size=6), scale=np.ones(6), matrix=rng.normal(size=(6, 6))),
     )
 
 
@@ -64,7 +65,7 @@ CASES = {
     "neighbours": (lambda: fitted(NearestNeighbours(k=3)), TABLE),
     "mapped": (mapped_linear, TABLE),
     "mapped neighbours": (
-        lambda: mapped(fitted(NearestNeighbours()), shift=np.ones(6), scale=np.ones(6)),
+        lambda: mapped(fitted(NearestNeighbours()), target=Map(shift=np.ones(6), scale=np.ones(6))),
         TABLE,
     ),
     "embedded": (on_raw_pixels, IMAGES),
@@ -103,6 +104,36 @@ def test_an_artefact_comes_back(case, tmp_path):
     np.testing.assert_array_equal(again.predict(task.target.x), expected)
     assert expected.dtype == np.float32
     assert not again.part.training
+
+
+def test_observing_gives_the_predictions_and_what_the_last_layer_reads(case):
+    adapted, task = case
+    features, predictions = adapted.observe(task.target.x)
+    np.testing.assert_array_equal(predictions, adapted.predict(task.target.x))
+    assert features.shape[0] == len(task.target)
+    assert features.ndim == 2
+    head = getattr(adapted.part, "head", adapted.part)
+    if isinstance(head, torch.nn.Linear):
+        z = adapted.part.predict(head(torch.from_numpy(features))).detach().numpy()
+        np.testing.assert_allclose(z, predictions, atol=1e-5)
+    elif isinstance(head, Part):
+        z = head(torch.from_numpy(features)).detach()
+        np.testing.assert_allclose(z, predictions, atol=1e-5)
+
+
+def test_a_map_of_the_source_is_used_for_the_source_and_known_to_be_lost(tmp_path):
+    head, x = fitted(Linear()), TABLE.source.x
+    two = mapped(
+        head,
+        target=Map(shift=np.zeros(6), scale=np.ones(6)),
+        source=Map(shift=np.ones(6), scale=np.ones(6)),
+    )
+    np.testing.assert_allclose(two.for_source().predict(x + 1), head.predict(x), atol=1e-6)
+    np.testing.assert_allclose(two.predict(x), head.predict(x), atol=1e-6)
+    assert head.for_source() is head
+    two.save(tmp_path / "out")
+    with pytest.raises(BadInput, match="not saved"):
+        load(tmp_path / "out")[0].for_source()
 
 
 def test_predicting_no_rows_gives_no_rows(case):

@@ -34,6 +34,9 @@ class EmbeddedPart(Part):
         out: Tensor = self.head(self.encoder(self.pixels(image)))
         return out
 
+    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head.observe(self.encoder(self.pixels(inputs[0])))
+
     def settings(self) -> dict[str, Any]:
         return {"network": self.made, "head": describe_part(self.head)}
 
@@ -91,7 +94,10 @@ class Embedded(Strategy):
         if not isinstance(adapted, TorchAdapted):
             raise NotExportable(f"{self.strategy.name} returns no torch module to put on a network")
         part = EmbeddedPart(net, adapted.part).to(run.device)
-        return TorchAdapted(part=part, schema=task.schema, diagnostics=adapted.diagnostics)
+        other = adapted.source_part
+        if isinstance(other, Part):
+            other = EmbeddedPart(net, other).to(run.device)
+        return dataclasses.replace(adapted, part=part, schema=task.schema, source_part=other)
 
 
 def _embed(net: Network, domain: Any, schema: Schema, run: Run) -> Any:

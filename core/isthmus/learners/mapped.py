@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -26,9 +27,15 @@ class MappedPart(Part):
         self.matrix: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
-        z = (x - self.shift) * self.scale
-        out: Tensor = self.head(z if self.matrix is None else z @ self.matrix)
+        out: Tensor = self.head(self._map(x))
         return out
+
+    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head.observe(self._map(inputs[0]))
+
+    def _map(self, x: Tensor) -> Tensor:
+        z = (x - self.shift) * self.scale
+        return z if self.matrix is None else z @ self.matrix
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -45,18 +52,29 @@ class MappedPart(Part):
         return {"x": torch.zeros(2, len(self.shift))}, {"x": {0: "n"}}
 
 
-def mapped(
-    adapted: TorchAdapted,
-    *,
-    shift: NDArray[Any],
-    scale: NDArray[Any],
-    matrix: NDArray[Any] | None = None,
-) -> TorchAdapted:
-    """Put the map of the target, (x - shift) * scale @ matrix, in front of a fitted learner."""
-    columns = 0 if matrix is None else matrix.shape[1]
-    part = MappedPart(adapted.part, len(shift), columns)
-    part.shift = torch.tensor(np.asarray(shift, np.float32))
-    part.scale = torch.tensor(np.asarray(scale, np.float32))
-    if matrix is not None:
-        part.matrix = torch.tensor(np.asarray(matrix, np.float32))
-    return TorchAdapted(part=part, schema=adapted.schema, diagnostics=adapted.diagnostics)
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Map:
+    """(x - shift) * scale @ matrix, for x (n, d); no matrix stands for the identity."""
+
+    shift: NDArray[Any]  # (d,)
+    scale: NDArray[Any]  # (d,)
+    matrix: NDArray[Any] | None = None  # (d, mapped)
+
+    def before(self, head: Part) -> MappedPart:
+        """Return the part that maps, then does as ``head``."""
+        part = MappedPart(head, len(self.shift), 0 if self.matrix is None else self.matrix.shape[1])
+        part.shift = torch.tensor(np.asarray(self.shift, np.float32))
+        part.scale = torch.tensor(np.asarray(self.scale, np.float32))
+        if self.matrix is not None:
+            part.matrix = torch.tensor(np.asarray(self.matrix, np.float32))
+        return part
+
+
+def mapped(adapted: TorchAdapted, *, target: Map, source: Map | None = None) -> TorchAdapted:
+    """Put the map of the target in front of a fitted learner; none for ``source``: the same."""
+    return TorchAdapted(
+        part=target.before(adapted.part),
+        schema=adapted.schema,
+        diagnostics=adapted.diagnostics,
+        source_part=None if source is None else source.before(adapted.part),
+    )

@@ -67,8 +67,11 @@ class Network(Part):
         return features
 
     def forward(self, x: Tensor, edges: Tensor | None = None) -> Tensor:
-        prepared = self.prepare(x if edges is None else (x, edges))
-        return self.predict(self.head(self.encode(prepared)))
+        return self.observe(x, *(() if edges is None else (edges,)))[1]
+
+    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encode(self.prepare(inputs[0] if len(inputs) == 1 else inputs))
+        return features, self.predict(self.head(features))
 
     def predict(self, z: Tensor) -> Tensor:
         """Turn the head's output (n, k) into probabilities or values."""

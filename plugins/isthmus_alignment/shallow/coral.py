@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from isthmus import Adapted, Needs, Run, Strategy, Task, rows
 from isthmus.learners.learner import Learner
-from isthmus.learners.mapped import mapped
+from isthmus.learners.mapped import Map, mapped
 from isthmus.learners.neural import fit_learner
 from isthmus.learners.scaling import moments
 
@@ -39,25 +39,30 @@ class CORAL(Strategy):
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         source = task.source
-        x_source, _, _ = _zscore(source.x, self.normalise)
+        x_source, shift_source, scale_source = _zscore(source.x, self.normalise)
         x_target, shift, scale = _zscore(task.target.x, self.normalise)
-        aligned = recolour(x_source, x_target, self.shrinkage).astype(np.float32)
+        recolour = recolouring(x_source, x_target, self.shrinkage)
+        aligned = (x_source @ recolour).astype(np.float32)
         inner = Task(
             sources=(type(source)(name=source.name, schema=task.schema, x=aligned, y=source.y),),
             target=task.target,
         )
         adapted = fit_learner(self.learner, inner, run)
-        return mapped(adapted, shift=shift, scale=1 / scale)
+        return mapped(
+            adapted,
+            target=Map(shift=shift, scale=1 / scale),
+            source=Map(shift=shift_source, scale=1 / scale_source, matrix=recolour),
+        )
 
 
-def recolour(x_source: Any, x_target: Any, shrinkage: float) -> NDArray[np.float64]:
-    """Return x_source (n, d) with the covariance of x_target, both shrunk towards the identity.
+def recolouring(x_source: Any, x_target: Any, shrinkage: float) -> NDArray[np.float64]:
+    """Return the matrix (d, d) that gives x_source (n, d) the covariance of x_target.
 
-    With ``shrinkage=0`` and full rank the covariances become equal.
+    Both are shrunk towards the identity; without shrinkage, and with full rank, they become equal.
     """
     whiten = _power(_covariance(x_source, shrinkage), -0.5)
     colour = _power(_covariance(x_target, shrinkage), 0.5)
-    return np.asarray(x_source @ (whiten @ colour))
+    return np.asarray(whiten @ colour)
 
 
 def _zscore(x: Any, normalise: bool) -> tuple[NDArray[np.float64], Any, Any]:

@@ -40,6 +40,7 @@ class ImportanceWeightedRisk(Evaluator):
     name = "importance-weighted-risk"
     summary = "source risk reweighted to the target by a domain discriminator"
     reads_labels = False
+    reads_source = True
     higher_is_better = False
 
     loss: Literal["zero-one", "log"] = "zero-one"

@@ -7,7 +7,7 @@ import pytest
 
 from isthmus import Run, Schema
 from isthmus.learners import Linear, NearestNeighbours
-from isthmus.learners.mapped import mapped
+from isthmus.learners.mapped import Map, mapped
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(60, 4)).astype(np.float32), RNG.integers(0, 3, 60)
@@ -20,7 +20,7 @@ def test_the_head_sees_mapped_rows(learner, with_matrix):
     head = learner.fit(X, Y, None, SCHEMA, Run())
     shift, scale = RNG.normal(size=4), RNG.uniform(0.5, 2, 4)
     matrix = RNG.normal(size=(4, 4)) if with_matrix else None
-    found = mapped(head, shift=shift, scale=scale, matrix=matrix).predict(X)
+    found = mapped(head, target=Map(shift=shift, scale=scale, matrix=matrix)).predict(X)
     z = (X - shift) * scale
     z = (z if matrix is None else z @ matrix).astype(np.float32)
     np.testing.assert_allclose(found, head.predict(z), atol=1e-5)
@@ -30,5 +30,7 @@ def test_a_map_may_change_the_number_of_columns():
     head = Linear().fit(X, Y, None, SCHEMA, Run())
     wide = RNG.normal(size=(9, 7)).astype(np.float32)
     matrix = RNG.normal(size=(7, 4))
-    found = mapped(head, shift=np.zeros(7), scale=np.ones(7), matrix=matrix).predict(wide)
+    found = mapped(head, target=Map(shift=np.zeros(7), scale=np.ones(7), matrix=matrix)).predict(
+        wide
+    )
     np.testing.assert_allclose(found, head.predict((wide @ matrix).astype(np.float32)), atol=1e-5)

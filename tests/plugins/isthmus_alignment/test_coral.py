@@ -12,7 +12,7 @@ from isthmus import Labelled, Run, Schema, Task
 from isthmus.deploy.export import export
 from isthmus.learners.linear import Linear, Logistic
 from isthmus.learners.neighbours import NearestNeighbours
-from isthmus_alignment.shallow.coral import CORAL, recolour
+from isthmus_alignment.shallow.coral import CORAL, recolouring
 from isthmus_baselines.source_only import SourceOnly
 
 CLASSES = Schema(kind="table", shape=(4,), classes=("a", "b", "c"))
@@ -41,13 +41,15 @@ def draw(seed: int, n: int, shifted: bool, schema: Schema = CLASSES) -> Labelled
 def test_covariances_become_equal() -> None:
     rng = np.random.default_rng(0)
     x_s, x_t = rng.normal(size=(50, 4)), rng.normal(size=(70, 4)) @ MIX
-    np.testing.assert_allclose(np.cov(recolour(x_s, x_t, 0.0).T), np.cov(x_t.T), atol=1e-10)
+    np.testing.assert_allclose(
+        np.cov((x_s @ recolouring(x_s, x_t, 0.0)).T), np.cov(x_t.T), atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 1.0])
 def test_a_domain_is_mapped_to_itself_unchanged(shrinkage: float) -> None:
     x = np.random.default_rng(1).normal(size=(30, 4)) @ MIX
-    np.testing.assert_allclose(recolour(x, x[::-1], shrinkage), x, atol=1e-10)
+    np.testing.assert_allclose(x @ recolouring(x, x[::-1], shrinkage), x, atol=1e-10)
 
 
 @pytest.mark.parametrize("shrinkage", [0.5, 1.0])
@@ -56,14 +58,14 @@ def test_the_map_is_the_matrix_square_root_of_the_paper(shrinkage: float) -> Non
     x_s, x_t = rng.normal(size=(40, 4)) @ MIX.T, rng.normal(size=(60, 4)) @ MIX
     c_s, c_t = (np.cov(x.T) + shrinkage * np.eye(4) for x in (x_s, x_t))
     wanted = x_s @ linalg.inv(linalg.sqrtm(c_s)) @ linalg.sqrtm(c_t)
-    np.testing.assert_allclose(recolour(x_s, x_t, shrinkage), wanted, atol=1e-9)
+    np.testing.assert_allclose(x_s @ recolouring(x_s, x_t, shrinkage), wanted, atol=1e-9)
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 1e-6, 1.0])
 def test_fewer_rows_than_columns_stay_bounded(shrinkage: float) -> None:
     rng = np.random.default_rng(3)
     x_s, x_t = rng.normal(size=(5, 20)), rng.normal(size=(7, 20))
-    got = recolour(x_s, x_t, shrinkage)
+    got = x_s @ recolouring(x_s, x_t, shrinkage)
     # Whitened rows have norm at most sqrt(n - 1), and the target's colour stretches by its own.
     largest = np.sqrt(np.linalg.eigvalsh(np.cov(x_t.T))[-1] + shrinkage)
     centred = got - got.mean(0)
@@ -75,7 +77,7 @@ def test_without_shrinkage_only_the_span_of_the_source_is_recoloured() -> None:
     rng = np.random.default_rng(4)
     x_s = np.column_stack([rng.normal(size=(50, 2)), np.zeros((50, 2))])
     x_t = rng.normal(size=(60, 4)) @ MIX
-    got = recolour(x_s, x_t, 0.0)
+    got = x_s @ recolouring(x_s, x_t, 0.0)
     assert np.linalg.matrix_rank(got) == 2
     assert np.abs(got).max() < 100
 
@@ -86,10 +88,14 @@ def test_predicts_as_the_learner_on_aligned_rows(schema: Schema, learner: Any) -
     """The target's z-scores are part of the artefact; only the source is recoloured."""
     source, target = draw(0, 120, False, schema), draw(1, 100, True, schema)
     adapted = CORAL(learner=learner, shrinkage=0.3).adapt(Task(sources=(source,), target=target))
-    aligned = recolour(zscore(source.x), zscore(target.x), 0.3).astype(np.float32)
+    z = zscore(source.x)
+    aligned = (z @ recolouring(z, zscore(target.x), 0.3)).astype(np.float32)
     inner = learner.fit(aligned, source.y, None, schema, Run())
     wanted = inner.predict(zscore(target.x).astype(np.float32))
     np.testing.assert_allclose(adapted.predict(target.x), wanted, atol=2e-4)
+    # What was held out of the source is read as the training source was: recoloured.
+    found = adapted.for_source().predict(source.x)
+    np.testing.assert_allclose(found, inner.predict(aligned), atol=2e-4)
 
 
 @pytest.mark.parametrize("learner", [Linear(), NearestNeighbours(k=3)], ids=["linear", "knn"])
@@ -151,6 +157,7 @@ def test_without_normalising_the_raw_rows_are_recoloured() -> None:
     source, target = draw(0, 100, False), draw(1, 80, True)
     task = Task(sources=(source,), target=target)
     adapted = CORAL(normalise=False, learner=Logistic()).adapt(task)
-    aligned = recolour(source.x.astype(np.float64), target.x.astype(np.float64), 1.0)
+    x = source.x.astype(np.float64)
+    aligned = x @ recolouring(x, target.x.astype(np.float64), 1.0)
     inner = Logistic().fit(aligned.astype(np.float32), source.y, None, CLASSES, Run())
     np.testing.assert_allclose(adapted.predict(target.x), inner.predict(target.x), atol=1e-4)
