@@ -8,47 +8,54 @@ from typing import Any
 import numpy as np
 
 from isthmus.compare.cell import Cell
-from isthmus.compare.study import FLOOR
+from isthmus.compare.statistics import gains, grid, ranking
 
 
-def summarise(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return one row per strategy, best first by the gain in the first evaluator.
+def summarise(
+    cells: Sequence[Cell], *, score: str | None = None, higher: bool = True
+) -> list[dict[str, Any]]:
+    """Return one row per strategy, best first by the gain in ``score`` (default: the first one).
 
-    ``gain`` is the mean over the (task, seed) pairs that source-only has too; ``worse`` counts the
-    tasks whose mean gain is negative; ``missing`` counts cells without a score.
+    ``mean``, ``gain`` and what follows from them are those of ``Gain``; ``worse`` counts the tasks
+    with a loss, ``tasks`` those with a score, ``seconds`` is the sum over cells. ``rank`` is the
+    mean rank among the strategies that are no oracles, None where missing cells forbid one.
     """
-    score = next((next(iter(c.scores)) for c in cells if c.scores), "")
-    floor = {
-        (c.task, c.seed): c.scores[score]
-        for c in cells
-        if c.strategy == FLOOR and score in c.scores
-    }
-    out = []
-    for name in dict.fromkeys(c.strategy for c in cells):
-        own = [c for c in cells if c.strategy == name]
-        done = [c for c in own if score in c.scores]
-        paired = [c for c in done if (c.task, c.seed) in floor]
-        gains: dict[str, list[float]] = {}
-        for c in paired:
-            gains.setdefault(c.task, []).append(c.scores[score] - floor[c.task, c.seed])
-        means = [float(np.mean(g)) for g in gains.values()]
-        out.append(
-            {
-                "strategy": name,
-                "oracle": any(c.oracle for c in own),
-                "few_labels": any(c.few_labels for c in own),
-                "evaluator": score,
-                "mean": float(np.mean([c.scores[score] for c in done])) if done else None,
-                "gain": float(np.mean(means)) if means else None,
-                "tasks": len({c.task for c in done}),
-                "worse": sum(m < 0 for m in means),
-                "missing": len(own) - len(done),
-                "seconds": float(np.sum([c.seconds for c in own])),
-            }
-        )
-    return sorted(out, key=_merit, reverse=True)
+    score = score or next((next(iter(c.scores)) for c in cells if c.scores), "")
+    of = {c.strategy: c for c in reversed(cells)}  # what all cells of a strategy have in common
+    oracles = {c.strategy for c in cells if c.oracle}
+    table = grid(cells, score)
+    ranked = ranking(table, higher=higher, leave_out=oracles)
+    ranks = dict(zip(ranked.strategies, ranked.ranks, strict=True)) if ranked else {}
+    known = ~np.isnan(table.values)
+    out = [
+        {
+            "strategy": g.strategy,
+            "family": of[g.strategy].family,
+            "oracle": g.strategy in oracles,
+            "few_labels": of[g.strategy].few_labels,
+            "evaluator": score,
+            "mean": g.mean,
+            "gain": g.gain,
+            "low": g.low,
+            "high": g.high,
+            "tasks": int(known[i].any(1).sum()),
+            "wins": g.wins,
+            "ties": g.ties,
+            "losses": g.losses,
+            "worse": g.losses,
+            "negative_transfer": g.negative_transfer,
+            "p_holm": g.p_holm,
+            "claim": g.claim,
+            "rank": ranks.get(g.strategy),
+            "missing": g.missing,
+            "seconds": float(np.nansum(table.seconds[i])),
+        }
+        for i, g in enumerate(gains(table, higher=higher, oracles=oracles))
+    ]
+    return sorted(out, key=lambda row: _merit(row, 1 if higher else -1), reverse=True)
 
 
-def _merit(row: dict[str, Any]) -> tuple[float, float]:
+def _merit(row: dict[str, Any], sign: int) -> tuple[float, float]:
     """Order by gain, which compares like with like also where tasks differ; then by mean."""
-    return tuple(-np.inf if row[k] is None else row[k] for k in ("gain", "mean"))  # type: ignore[return-value]
+    gain, mean = row["gain"], row["mean"]
+    return -np.inf if gain is None else gain, -np.inf if mean is None else sign * mean
