@@ -38,7 +38,7 @@ class Selection:
     negative_transfer: float | None  # share of tasks where the gain is negative
     picks: dict[str, int]  # how often it chose each strategy, most chosen first
     tasks: int
-    missing: int  # pairs with candidates where this rule could not choose
+    missing: int  # (task, seed) pairs of the study where this rule could not choose
 
 
 def selections(
@@ -55,6 +55,7 @@ def selections(
     the target score and read no target labels; oracles and few-label strategies are none. A rule
     that can choose nowhere is shown without numbers and does not restrict the others.
     """
+    places = {(c.task, c.seed) for c in cells}
     candidates: dict[Place, list[Cell]] = {}
     for c in cells:
         if not (c.oracle or c.few_labels) and _has(c, score):
@@ -82,7 +83,7 @@ def selections(
     }
     sign = 1 if higher else -1
 
-    def less(mine: str, other: str) -> list[float]:
+    def advantage(mine: str, other: str) -> list[float]:
         """Return by how much one rule is better than the other on each task."""
         if mine not in worth or other not in worth:
             return []
@@ -94,17 +95,17 @@ def selections(
     out = []
     for name, chosen in picks.items():
         raw = _task_means(shared, worth[name]) if name in worth else []
-        gain = less(name, floor)
+        gain = advantage(name, floor)
         out.append(
             Selection(
                 rule=name,
                 mean=_mean(raw),
                 gain=_mean(gain),
-                regret=_mean(less(ORACLE, name)),
+                regret=_mean(advantage(ORACLE, name)),
                 negative_transfer=_mean([float(g < 0) for g in gain]),
                 picks=_count(chosen[at].strategy for at in shared if at in chosen),
                 tasks=len(raw),
-                missing=len(candidates) - len(chosen),
+                missing=len(places) - len(chosen),
             )
         )
     return sorted(out, key=lambda s: -np.inf if s.mean is None else sign * s.mean, reverse=True)
