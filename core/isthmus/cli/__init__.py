@@ -14,6 +14,7 @@ from isthmus.cli.compare import compare
 from isthmus.cli.demo import demo
 from isthmus.cli.deploy import export, predict
 from isthmus.cli.evaluate import evaluate
+from isthmus.cli.inspect import inspect
 from isthmus.cli.listing import datasets, evaluators, plugins, strategies
 from isthmus.cli.machine import doctor
 
@@ -29,6 +30,8 @@ ALIASES = {
     "serve": "export",
     "list": "strategies",
     "check": "check-strategy",
+    "shift": "inspect",
+    "diagnose": "inspect",
 }
 
 
@@ -65,6 +68,7 @@ for command in (
     strategies,
     evaluators,
     datasets,
+    inspect,
     adapt,
     evaluate,
     compare,

@@ -1,0 +1,113 @@
+"""Which families suit the shift, in words and with the reason. Evidence, not promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isthmus.shift.concept import Concept
+from isthmus.shift.coverage import Coverage
+from isthmus.shift.priors import Priors
+from isthmus.shift.two_sample import TwoSample
+
+OUTSIDE = 0.05  # share of target rows beyond the source that weights cannot reach
+SHARE = 0.1  # of the source's rows that weights should leave
+EFFECTIVE = 50  # rows that weights should leave
+SMALL = 0.6  # balanced accuracy of the domain classifier
+ORDER = ("suits", "may suit", "needs labels", "unlikely")
+
+
+@dataclass(frozen=True)
+class Advice:
+    family: str  # "baseline" | "reweighting" | "alignment" | "finetuning" | "relational"
+    fit: str  # one of ORDER
+    reason: str
+
+
+def advise(
+    *,
+    kind: str,
+    shown: bool,
+    domains: TwoSample,
+    coverage: Coverage,
+    priors: Priors | None,
+    concept: Concept | None,
+    support: int,
+) -> tuple[Advice, ...]:
+    """Return advice on the families, the best fit first; ``support`` counts labelled instances."""
+    moved = concept is not None and concept.verdict == "shown"
+    out = [_finetuning(concept, support)]
+    if not shown:
+        reason = "no shift was shown: source-only is what any other strategy has to beat"
+        out.append(Advice("baseline", "may suit" if moved else "suits", reason))
+        return _sorted(out if moved or support else out[1:])
+    by_classes = priors is not None and priors.verdict == "label shift"
+    if domains.accuracy < SMALL:
+        out.append(Advice("baseline", "may suit", "the shift is small: source-only may already do"))
+    out += [_reweighting(coverage, by_classes), _alignment(coverage, priors, by_classes)]
+    if kind == "graph":
+        out.append(
+            Advice("relational", "may suit", "edges carry what features lose; try beside alignment")
+        )
+    return _sorted(out)
+
+
+def reachable(coverage: Coverage) -> bool:
+    """Say whether weights on source rows can stand for the target."""
+    return (
+        coverage.outside <= OUTSIDE and coverage.share >= SHARE and coverage.effective >= EFFECTIVE
+    )
+
+
+def _reweighting(coverage: Coverage, by_classes: bool) -> Advice:
+    left = f"{coverage.effective:.0f} effective rows ({coverage.share:.0%} of the source)"
+    if by_classes:
+        return Advice(
+            "reweighting",
+            "suits",
+            "the class shares explain what differs: weigh the source's classes by the estimate",
+        )
+    if reachable(coverage):
+        return Advice(
+            "reweighting", "suits", f"the source covers the target, and weights leave {left}"
+        )
+    if coverage.outside > OUTSIDE:
+        reason = f"{coverage.outside:.0%} of the target lies where the source has no rows to weigh"
+    else:
+        reason = f"weights would leave {left}"
+    return Advice("reweighting", "unlikely", reason)
+
+
+def _alignment(coverage: Coverage, priors: Priors | None, by_classes: bool) -> Advice:
+    if by_classes:
+        return Advice(
+            "alignment",
+            "unlikely",
+            "the class shares differ: aligning the domains as a whole would mix classes",
+        )
+    mixed = priors is not None and priors.verdict == "not label shift alone"
+    care = "; class shares may differ too, so mind methods that match the domains as a whole"
+    if reachable(coverage):
+        reason = "features moved, though the source covers the target: compare with reweighting"
+        return Advice("alignment", "may suit", reason + (care if mixed else ""))
+    reason = "features moved beyond what weights reach"
+    return Advice("alignment", "suits", reason + (care if mixed else ""))
+
+
+def _finetuning(concept: Concept | None, support: int) -> Advice:
+    if concept is not None and concept.verdict == "shown":
+        return Advice(
+            "finetuning",
+            "suits",
+            f"the {support} labelled target instances are predicted worse than the source explains",
+        )
+    if support:
+        return Advice("finetuning", "may suit", f"there are {support} labelled target instances")
+    return Advice(
+        "finetuning",
+        "needs labels",
+        "a few dozen labelled target instances would also show whether the concept moved",
+    )
+
+
+def _sorted(advice: list[Advice]) -> tuple[Advice, ...]:
+    return tuple(sorted(advice, key=lambda a: ORDER.index(a.fit)))

@@ -1,0 +1,126 @@
+"""An inspection in a few lines for a terminal; the page says the same with pictures."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+from isthmus.shift.findings import Shift
+
+NAMES = {"mmd": "MMD", "frechet": "Fréchet", "sliced_wasserstein": "sliced Wasserstein"}
+WIDTH = 100
+SHOWN = 3  # columns, classes and sources that are named
+
+
+def summary(shift: Shift) -> str:
+    """Return one paragraph of plain text per question."""
+    n, m = shift.source_rows.used, shift.target_rows.used
+    head = f"{shift.source} -> {shift.target}: {n:,} and {m:,} rows, {shift.read_as}"
+    parts = {
+        "shift": sentence_shift(shift),
+        "size": sentence_size(shift),
+        "classes": sentence_classes(shift),
+        "concept": sentence_concept(shift),
+        "columns": sentence_columns(shift),
+        "coverage": sentence_coverage(shift),
+        "sources": sentence_sources(shift),
+        "advice": "\n".join(f"{a.family} {a.fit}: {a.reason}" for a in shift.advice),
+        "note": "\n".join(shift.notes),
+    }
+    lines = [head]
+    for name, text in parts.items():
+        for i, line in enumerate(text.splitlines()):
+            first = f"{name if i == 0 else '':<9} "
+            lines += wrap(line, WIDTH, initial_indent=first, subsequent_indent=" " * 10)
+    return "\n".join(lines)
+
+
+def sentence_shift(shift: Shift) -> str:
+    d = shift.domains
+    found = "yes" if shift.shown else "none shown"
+    return (
+        f"{found} ({_p(shift.p)}): a classifier tells the domains apart with balanced accuracy "
+        f"{d.accuracy:.2f} (without a shift: at most {d.chance:.2f})"
+    )
+
+
+def sentence_size(shift: Shift) -> str:
+    """Say the distances; in brackets what 95 % of the source's random halves stay below."""
+    d = shift.domains
+    found = [f"A-distance {d.a_distance:.2f} of 2 ({d.a_chance:.2f})"]
+    found += [f"{NAMES[k]} {v.value:.3g} ({v.null:.2g})" for k, v in shift.distances.items()]
+    return ", ".join(found) + "; in brackets: without a shift"
+
+
+def sentence_classes(shift: Shift) -> str:
+    p = shift.priors
+    if p is None:
+        return "label shift does not apply to regression"
+    if p.verdict == "unknown":
+        return (
+            f"cannot be told: the source model (held-out accuracy {p.accuracy:.2f}) hardly tells "
+            "some classes apart"
+        )
+    if p.verdict == "none shown":
+        return f"no difference of class shares shown (predictions differ with {_p(p.p)})"
+    order = sorted(range(len(p.source)), key=lambda i: abs(p.target[i] - p.source[i]), reverse=True)
+    most = ", ".join(
+        f"{shift.classes[i]} {p.source[i]:.0%} -> {p.target[i]:.0%} "
+        f"[{p.low[i]:.0%}, {p.high[i]:.0%}]"
+        for i in order[:SHOWN]
+    )
+    if p.verdict == "label shift":
+        return f"label shift explains what differs ({_p(p.p)}); estimated shares: {most}"
+    what = (
+        ""
+        if p.rows_left is None
+        else (f" (balanced accuracy {p.rows_left.accuracy:.2f} at the estimated shares)")
+    )
+    return (
+        f"predictions differ ({_p(p.p)}), and class shares alone do not explain it{what}; do not "
+        f"rely on the estimate {most}"
+    )
+
+
+def sentence_concept(shift: Shift) -> str:
+    c = shift.concept
+    if c is None:
+        return "cannot be known without labelled target instances (--support)"
+    found = (
+        f"error {c.found:.2f} on {c.instances} labelled target instances, {c.expected:.2f} if "
+        f"p(y|x) were shared (source error weighted by {c.weighted_by}); difference "
+        f"{c.found - c.expected:+.2f} [{c.low:+.2f}, {c.high:+.2f}]"
+    )
+    if c.verdict == "unknown":
+        return f"cannot be told from so few effective rows: {found}"
+    return ("evidence of concept shift: " if c.verdict == "shown" else "none shown: ") + found
+
+
+def sentence_columns(shift: Shift) -> str:
+    c = shift.columns
+    of = f"{c.tested:,}" if c.tested == c.of else f"{c.tested:,} most varied of {c.of:,}"
+    text = f"{c.shifted:,} of {of} differ (at 5 % false discoveries)"
+    if not c.shifted:
+        return text
+    most = [f"{t.name} (KS {t.ks:.2f}, d {t.cohens_d:+.2f})" for t in c.top[:SHOWN] if t.q < 0.05]
+    return f"{text}, most of all {', '.join(most)}"
+
+
+def sentence_coverage(shift: Shift) -> str:
+    c = shift.coverage
+    return (
+        f"{c.outside:.0%} of the target lies farther from the source than {1 - c.expected:.0%} of "
+        f"the source itself; importance weights leave {c.effective:.0f} effective rows "
+        f"({c.share:.0%})"
+    )
+
+
+def sentence_sources(shift: Shift) -> str:
+    known = [s for s in shift.sources if s.mmd is not None]
+    if not known:
+        return ""
+    each = [f"{s.name} (MMD {s.mmd:.3g}, A-distance {s.a_distance:.2f})" for s in known]
+    return f"nearest first: {', '.join(each)}"
+
+
+def _p(p: float) -> str:
+    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
