@@ -3,72 +3,193 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
+import shlex
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from isthmus.cli.talk import Talk, table, talking
+from isthmus.errors import BadInput
 
 
-@click.command(short_help="Run a study: strategies side by side.")
+class _Group(click.Group):
+    """``compare STUDY.toml`` is short for ``compare run STUDY.toml``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("isthmus compare", "STUDY.toml [OPTIONS] | status | report | export")
+
+
+@click.group(cls=_Group, short_help="Run a study: strategies side by side.")
+def compare() -> None:
+    """Compare strategies on the same tasks, data and seeds, as a STUDY file says.
+
+    "isthmus compare run --help" has the options of a run. What is finished is never run again: the
+    same command continues a study that was killed, and one that grew runs only what is new.
+    """
+
+
+@compare.command()
 @click.argument("study", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: runs/STUDY.")
+@click.option("--jobs", type=int, help="Workers; default: one for each GPU, or each core.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for results.json and report.html."
+    "--executor",
+    type=click.Choice(["process", "serial", "ray"]),
+    default="process",
+    show_default=True,
+    help="Workers of this machine, none (this process), or a Ray cluster.",
 )
+@click.option("--address", help="Of a running Ray cluster.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
-@click.option("--overwrite", is_flag=True, help="Run finished cells again.")
+@click.option("--only-missing", "which", flag_value="only-missing", help="Leave failed cells.")
+@click.option("--only-failed", "which", flag_value="only-failed", help="Run failed cells alone.")
+@click.option("--overwrite", "which", flag_value="overwrite", help="Run finished cells again.")
+@click.option("--cell", "key", help="Run one cell alone, by the beginning of its key.")
+@click.option("--save", type=click.Path(path_type=Path), help="With --cell: folder for its model.")
 @talking
-def compare(
+def run(
     talk: Talk,
     study: Path,
     out: Path | None,
+    jobs: int | None,
+    executor: str,
+    address: str | None,
     device: str,
     data_root: Path | None,
-    overwrite: bool,
+    which: str | None,
+    key: str | None,
+    save: Path | None,
 ) -> None:
-    """Run every cell of a STUDY file and print who did best; failed cells stay in sight.
-
-    With --out each finished cell is kept: the same command continues a killed study, and a study
-    that grew runs only what is new.
-    """
-    from isthmus.atomic import write_atomically
+    """Run the cells of a STUDY file and print who did best; failed cells stay in sight."""
     from isthmus.cli.adapt import choose_device
-    from isthmus.compare.report import write_report
+    from isthmus.compare.bench import Bench, Setup
+    from isthmus.compare.results import begin, conditions, with_cells
     from isthmus.compare.runner import run_study
     from isthmus.compare.store import Store
     from isthmus.compare.study import read_study
-    from isthmus.compare.summary import summarise
-    from isthmus.manager import discover
 
     spec = read_study(study)
-    cells = []
-    if out is not None and overwrite:
-        shutil.rmtree(out / "cells", ignore_errors=True)
+    out = out or Path("runs") / study.stem
+    bench = Bench.open(Setup(study=spec, root=data_root, device=choose_device(device)))
+    device = bench.setup.device
+    if key is not None:
+        return _one(talk, bench, Store(out / "cells"), key, save)
+    if save is not None:
+        raise BadInput("--save keeps the model of one cell", hint="add --cell KEY")
+    workers = _executor(executor, jobs, address, device, spec.threads)
+    how = conditions(shlex.join(["isthmus", *sys.argv[1:]]), str(workers), device, spec)
+    results = begin(out, spec, study, bench.catalogue, how)
+    found: dict[int, Any] = {}
+    began, ran = time.perf_counter(), 0
     with talk:
-        for cell, _, _ in run_study(
-            spec,
-            discover(),
-            root=data_root,
-            device=choose_device(device),
-            store=None if out is None else Store(out / "cells"),
+        for outcome in run_study(
+            bench,
+            store=Store(out / "cells"),
+            executor=workers,
+            which=which or "default",  # type: ignore[arg-type]
             say=talk.say,
             progress=talk.progress,
         ):
-            cells.append(cell)
-            talk.say(line(cell))
-    result = {"cells": [dataclasses.asdict(c) for c in cells], "summary": summarise(cells)}
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "results.json", json.dumps(result, indent=1).encode())
-        write_report(out / "report.html", spec.name, cells)
-        talk.say(f"wrote {out / 'results.json'} and {out / 'report.html'}")
-    talk.data(result, lambda: summary_text(result["summary"]))
+            found[outcome.number] = outcome.cell
+            ran += outcome.fresh
+            if outcome.fresh:
+                talk.say(line(outcome.cell))
+    cells = [found[number] for number in sorted(found)]
+    took = f"{time.perf_counter() - began:.0f} s, {ran} of {len(cells)} cells run now"
+    results = with_cells(results, cells, finished=took)
+    body = results.write(out)
+    talk.say(f"{took}; wrote {out / 'results.json'} and {out / 'report.html'}")
+    talk.data(body, lambda: summary_text(body["summary"]))
     if not any(c.status == "ok" for c in cells):
         raise click.exceptions.Exit(1)
+
+
+@compare.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@talking
+def status(talk: Talk, folder: Path) -> None:
+    """Say how far the study in FOLDER is: cells by status, and what failed."""
+    from collections import Counter
+
+    from isthmus.compare.results import open_results
+
+    cells = open_results(folder).cells
+    counts = Counter(c.status for c in cells)
+    failed = Counter(
+        (c.strategy, c.status, last_line(c.reason))
+        for c in cells
+        if c.status in ("failed", "timeout")
+    )
+    troubles = [
+        {"strategy": s, "status": how, "reason": why, "cells": n}
+        for (s, how, why), n in failed.most_common()
+    ]
+
+    def text() -> str:
+        head = f"{len(cells)} cells: " + ", ".join(f"{n} {s}" for s, n in counts.most_common())
+        body = [[r["strategy"], r["status"], r["cells"], r["reason"]] for r in troubles]
+        return head + (
+            "\n" + table(["strategy", "status", "cells", "reason"], body) if body else ""
+        )
+
+    talk.data({"cells": len(cells), "status": dict(counts), "failed": troubles}, text)
+
+
+@compare.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "markdown", "latex"]),
+    default="html",
+    show_default=True,
+    help="html writes FOLDER/report.html; the others are printed.",
+)
+@talking
+def report(talk: Talk, folder: Path, form: str) -> None:
+    """Write the report of the study in FOLDER from its records, finished or not."""
+    from isthmus.compare import tables
+    from isthmus.compare.results import open_results
+
+    results = open_results(folder)
+    higher = results.higher.get(results.score, True)
+    if form == "html":
+        results.write(folder)
+        talk.data({"report": str(folder / "report.html")}, lambda: str(folder / "report.html"))
+        return
+    write = tables.markdown if form == "markdown" else tables.latex
+    text = write(results.cells, score=results.score, higher=higher)
+    talk.data({"text": text}, lambda: text)
+
+
+@compare.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), help="Default: FOLDER/cells.parquet.")
+@talking
+def export(talk: Talk, folder: Path, to: Path | None) -> None:
+    """Write one row per cell as Parquet (or .csv), for DuckDB, pandas or polars."""
+    from isthmus.atomic import write_atomically
+    from isthmus.compare import tables
+    from isthmus.compare.results import open_results
+
+    to = to or folder / "cells.parquet"
+    cells = open_results(folder).cells
+    if to.suffix == ".csv":
+        write_atomically(to, tables.csv_text(cells).encode())
+    elif to.suffix == ".parquet":
+        tables.write_parquet(to, cells)
+    else:
+        raise BadInput(f"--to {to}: expected a name that ends in .parquet or .csv")
+    talk.data({"file": str(to), "cells": len(cells)}, lambda: f"{to}: {len(cells)} cells")
 
 
 def line(cell: Any) -> str:
@@ -77,17 +198,24 @@ def line(cell: Any) -> str:
         score = ", ".join(f"{k} {v:.4f}" for k, v in cell.scores.items())
         what = f"{score}  ({cell.seconds:.1f} s)"
     else:
-        what = f"{cell.status}: {cell.reason.strip().splitlines()[-1]}"
+        what = f"{cell.status}: {last_line(cell.reason)}"
     return f"{cell.task}  {cell.strategy}  seed {cell.seed}  {what}"
 
 
+def last_line(reason: str) -> str:
+    """Return the sentence in a reason, which may be a traceback."""
+    return (reason.strip().splitlines() or [""])[-1]
+
+
 def summary_text(summary: list[dict[str, Any]]) -> str:
-    head = ["strategy", "mean", "gain", "tasks", "worse", "missing", "seconds"]
+    """Lay out the summary for a terminal."""
+    head = ["strategy", "mean", "gain", "95 % interval", "tasks", "worse", "missing", "seconds"]
     body = [
         [
             r["strategy"] + _mark(r),
             r["mean"],
             _gain(r["gain"]),
+            "" if r["low"] is None else f"{r['low']:+.3f} {r['high']:+.3f}",
             *(r[k] for k in ("tasks", "worse", "missing")),
             round(r["seconds"], 1),
         ]
@@ -95,6 +223,58 @@ def summary_text(summary: list[dict[str, Any]]) -> str:
     ]
     name = summary[0]["evaluator"] if summary else ""
     return f"{name}, mean over tasks and seeds; gain over source-only\n" + table(head, body)
+
+
+def _one(talk: Talk, bench: Any, store: Any, beginning: str, save: Path | None) -> None:
+    """Run one cell in this process and compare it with its record."""
+    from isthmus.compare.executors.worker import limit_threads
+
+    for task, seed, spec in bench.setup.study.cells():
+        if bench.blank(task, seed, spec).key.startswith(beginning):
+            break
+    else:
+        raise BadInput(
+            f"no cell of this study has a key that begins with {beginning!r}",
+            hint="keys are in the report; other data or versions give other keys",
+        )
+    with talk, limit_threads(bench.setup.study.threads):
+        cell, adapted = bench.run(task, seed, spec, say=talk.say, progress=talk.progress)
+    record = store.get(cell.key)
+    same = record is not None and all(
+        record.scores.get(name) == value for name, value in cell.scores.items()
+    )
+    if record is not None:
+        talk.say("the same scores as on record" if same else f"on record: {line(record)}")
+    if save is not None and adapted is not None:
+        adapted.save(save, {"strategy": spec.name, "seed": seed, "cell": cell.key})
+        talk.say(f"next: isthmus export {save} --out BUNDLE")
+    talk.data(dataclasses.asdict(cell), lambda: line(cell))
+    if cell.status != "ok":
+        raise click.exceptions.Exit(1)
+
+
+def _executor(name: str, jobs: int | None, address: str | None, device: str, threads: int) -> Any:
+    import os
+
+    if jobs is not None and jobs < 1:
+        raise BadInput(f"--jobs {jobs}: expected 1 or more")
+    if name == "ray":
+        from isthmus.compare.executors.cluster import Cluster
+
+        return Cluster(address=address)
+    if name == "serial":
+        from isthmus.compare.executors.serial import Serial
+
+        return Serial()
+    from isthmus.compare.executors.processes import Processes
+
+    devices: tuple[str, ...] = ()
+    if device == "cuda":
+        import torch
+
+        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Processes(jobs=jobs or len(devices) or max(1, (cores or 1) // threads), devices=devices)
 
 
 def _mark(row: dict[str, Any]) -> str:

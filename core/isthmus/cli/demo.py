@@ -22,32 +22,30 @@ CHOSEN_BY = "information-maximisation"  # reads no target labels
 def demo(talk: Talk, out: Path) -> None:
     """Adapt a digit reader from upright to blurred digits with one strategy of every family,
     choose the best without target labels, export it, check it and write a report."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
     from isthmus.cli.compare import line, summary_text
     from isthmus.cli.deploy import parity_line
+    from isthmus.compare.bench import Bench, Setup
+    from isthmus.compare.executors.serial import Serial
     from isthmus.compare.report import write_report
     from isthmus.compare.runner import run_study
     from isthmus.compare.study import parse_study
     from isthmus.compare.summary import summarise
     from isthmus.deploy.bundle import write_bundle
     from isthmus.deploy.predictor import Predictor
-    from isthmus.manager import discover
 
-    threadpool_limits(1)
-    torch.set_num_threads(1)  # the networks are tiny: more threads only get in each other's way
     text = files("isthmus.compare").joinpath("demo.toml").read_text(encoding="utf-8")
     study = parse_study(tomllib.loads(text), "the demo's study")
     images = study.tasks[0].name
-    done: list[tuple[Any, Any, Any]] = []
+    done: list[Any] = []
     with talk:
-        for found in run_study(study, discover(), say=talk.say, progress=talk.progress):
-            done.append(found)
-            talk.say(line(found[0]))
-    cells = [cell for cell, _, _ in done]
-    rivals = [(c, a, p) for c, a, p in done if c.task == images and a is not None]
-    best, adapted, problem = max(rivals, key=lambda r: r[0].scores[CHOSEN_BY])
+        bench, here = Bench.open(Setup(study=study)), Serial(say=talk.say, progress=talk.progress)
+        for outcome in run_study(bench, executor=here, say=talk.say, progress=talk.progress):
+            done.append(outcome)
+            talk.say(line(outcome.cell))
+    cells = [outcome.cell for outcome in done]
+    rivals = [o for o in done if o.cell.task == images and o.adapted is not None]
+    winner = max(rivals, key=lambda o: o.cell.scores[CHOSEN_BY])
+    best, adapted, problem = winner.cell, winner.adapted, winner.problem
     out.mkdir(parents=True, exist_ok=True)
     record = {"strategy": best.strategy, "seed": best.seed, "sources": list(study.tasks[0].sources)}
     sample = problem.test.x

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Status = Literal["ok", "failed", "timeout", "refused"]
+Status = Literal["ok", "failed", "timeout", "refused", "missing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class Cell:
     scores: dict[str, float] = field(default_factory=dict)  # evaluators and validators, by name
     seconds: float = 0.0
     reason: str = ""
+    unscored: dict[str, str] = field(default_factory=dict)  # validators without a number, and why
     said: tuple[str, ...] = ()  # what the strategy wants people to know
     diagnostics: dict[str, Any] = field(default_factory=dict)
     key: str = ""  # SHA-256 of what determines the scores

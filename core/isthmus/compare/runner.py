@@ -1,208 +1,125 @@
-"""Running the cells of a study, one after the other: same data and seed for every strategy."""
+"""Running a study: which cells are missing, who runs them, and what becomes of the records."""
 
 from __future__ import annotations
 
-import time
-import traceback
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
-
-from isthmus import rows
+from isthmus.compare.bench import Bench
 from isthmus.compare.cell import Cell
-from isthmus.compare.store import Store, key_of
-from isthmus.compare.study import StrategySpec, Study, TaskSpec
-from isthmus.compose import build_strategy, load_domain, load_labelled
-from isthmus.domain import Domain, Labelled, Task
-from isthmus.errors import BadInput, IsthmusError, UnsupportedTask
-from isthmus.evaluator import Evidence, judge
-from isthmus.manager import Catalogue
-from isthmus.matching import match, match_one
-from isthmus.settings import describe
-from isthmus.strategy import Adapted, Run
+from isthmus.compare.executors import Executor, Job
+from isthmus.compare.executors.serial import Serial
+from isthmus.compare.problem import Problem
+from isthmus.compare.store import Store, finished
+from isthmus.strategy import Adapted
+
+Which = Literal["default", "only-missing", "only-failed", "overwrite"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Problem:
-    """A task as loaded: what strategies may see, and what only evaluators see."""
+class Outcome:
+    """A cell, and whether it was run now; its artefact and task where they are in this process."""
 
-    task: Task
-    test: Labelled
-    held_out: Labelled | None
-    labelled_target: Labelled | None  # for oracles
-    said: list[str]
-    content: dict[str, Any]  # what the data are, for the keys of its cells
+    number: int  # its place in the study
+    cell: Cell
+    fresh: bool
+    adapted: Adapted | None = None
+    problem: Problem | None = None
 
 
 def run_study(
-    study: Study,
-    catalogue: Catalogue,
+    bench: Bench,
     *,
-    root: Path | None = None,
-    device: str = "cpu",
     store: Store | None = None,
+    executor: Executor = Serial(),
+    which: Which = "default",
     say: Callable[[str], None] = lambda sentence: None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-) -> Iterator[tuple[Cell, Adapted | None, Problem | None]]:
-    """Yield every cell as it is done, with its artefact and its task.
+) -> Iterator[Outcome]:
+    """Yield every cell of the study once: those on record first, the others as they are done.
 
-    Cells that ``store`` holds are not run again (and have no artefact). A task that cannot be
-    loaded fails its own cells and no others.
+    Finished cells are not run again, failed and missing ones are; "only-missing" leaves the failed
+    ones, "only-failed" runs nothing else, "overwrite" runs all. A task that cannot be loaded fails
+    its own cells and no others.
     """
-    for s in study.strategies:
-        _ = catalogue.strategies[s.name]  # a misspelt name is told before anything runs
-    for name in study.evaluators:
-        _ = catalogue.evaluators[name]
-    plan = [
-        (t, seed, [s for s in study.strategies if not s.tasks or t.name in s.tasks])
-        for t in study.tasks
-        for seed in study.seeds
-    ]
-    done, total = 0, sum(len(strategies) for _, _, strategies in plan)
-    for spec, seed, strategies in plan:
-        problem: Problem | None = None
-        trouble = ""
-        try:
-            problem = _load(spec, study, catalogue, root, seed)
-        except IsthmusError as error:
-            trouble = str(error)
-        for sentence in problem.said if problem else ():
-            say(f"{spec.name}: {sentence}")
-        for s in strategies:
-            cell = _blank(s, spec.name, catalogue, seed)
-            adapted = None
-            if problem is None:
-                cell = replace(cell, status="failed", reason=trouble)
+    study = bench.setup.study
+    wanted = {*study.evaluators, *study.validators}
+    planned = list(study.cells())
+    ready: list[Outcome] = []  # cells that need no worker, met while looking for some that do
+    told: set[tuple[str, int]] = set()
+
+    def jobs() -> Iterator[Job]:
+        for number, (task, seed, spec) in enumerate(planned):
+            blank = bench.blank(task, seed, spec)
+            problem = bench.problem(task, seed)
+            if isinstance(problem, Problem) and (task.name, seed) not in told:
+                told.add((task.name, seed))
+                for sentence in problem.said:
+                    say(f"{task.name}: {sentence}")
+            record = store.get(blank.key) if store is not None else None
+            if blank.status != "ok":
+                ready.append(Outcome(number=number, cell=blank, fresh=True))
+            elif _keeps(record, which, wanted):
+                # Its names are those of this study: they are no part of what it is.
+                cell = _named(record, blank) if record is not None else _left_out(blank)
+                ready.append(Outcome(number=number, cell=cell, fresh=False))
             else:
-                cell, adapted = _run(cell, s, problem, study, catalogue, device, store, say)
-            done += 1
-            progress("cells", done, total)
-            yield cell, adapted, problem
+                yield Job(number=number, task=task, seed=seed, strategy=spec, blank=blank)
+
+    count = itertools.count(1)
+
+    def done(outcome: Outcome) -> Outcome:
+        progress("cells", next(count), len(planned))
+        return outcome
+
+    for job, cell, adapted in executor.run(jobs(), bench):
+        if store is not None and cell.key:
+            old = store.get(cell.key)
+            store.put(_merged(old, cell))
+        while ready:
+            yield done(ready.pop(0))
+        problem = bench.problem(job.task, job.seed) if adapted is not None else None
+        yield done(
+            Outcome(
+                number=job.number,
+                cell=cell,
+                fresh=True,
+                adapted=adapted,
+                problem=problem if isinstance(problem, Problem) else None,
+            )
+        )
+    while ready:
+        yield done(ready.pop(0))
 
 
-def _blank(spec: StrategySpec, task: str, catalogue: Catalogue, seed: int) -> Cell:
-    cls = catalogue.strategies[spec.name]
-    few = cls.needs.support and not cls.oracle
-    label = spec.label or spec.name
-    return Cell(task=task, strategy=label, seed=seed, oracle=cls.oracle, few_labels=few)
+def _keeps(record: Cell | None, which: Which, wanted: set[str]) -> bool:
+    """Say whether a cell is to be left as it is."""
+    if which == "overwrite":
+        return False
+    if record is None:
+        return which == "only-failed"
+    if which == "only-missing":
+        return record.status != "ok" or finished(record, wanted)
+    if which == "only-failed":
+        return record.status in ("ok", "refused")
+    return finished(record, wanted)
 
 
-def _load(
-    spec: TaskSpec, study: Study, catalogue: Catalogue, root: Path | None, seed: int
-) -> Problem:
-    sources = [load_labelled(catalogue, uri, root, seed) for uri in spec.sources]
-    target: Domain = load_domain(catalogue, spec.target, root, seed)
-    support = load_labelled(catalogue, spec.support, root, seed) if spec.support else None
-    task, said = match(sources, target, support=support, image_size=spec.image_size)
-    held_out = None
-    if study.holdout and task.sources:
-        kept, held = zip(*(_split(d, study.holdout, seed) for d in task.sources), strict=True)
-        task, held_out = replace(task, sources=kept), replace(task, sources=held).source
-    labelled = match_one(target, task.schema)[0] if isinstance(target, Labelled) else None
-    if spec.test:
-        test = match_one(load_labelled(catalogue, spec.test, root, seed), task.schema)[0]
-    elif isinstance(labelled, Labelled):
-        test = labelled
-    else:
-        raise BadInput(f"{spec.name}: {spec.target} has no labels to judge by; add test = URI")
-    content = {
-        "isthmus": version("isthmus"),
-        "seed": seed,
-        "holdout": study.holdout,
-        "evaluators": study.evaluators,
-        "schema": asdict(task.schema),
-        "data": [
-            rows.fingerprint(d.x, getattr(d, "y", None))
-            for d in (*task.sources, labelled or task.target, test, *([support] if support else []))
-        ],
-    }
-    return Problem(
-        task=task,
-        test=test,
-        held_out=held_out,
-        labelled_target=labelled,
-        said=said,
-        content=content,
+def _named(record: Cell, blank: Cell) -> Cell:
+    names = ("task", "strategy", "group", "settings", "few_labels", "oracle", "method", "family")
+    return replace(record, **{name: getattr(blank, name) for name in names})
+
+
+def _left_out(blank: Cell) -> Cell:
+    return replace(blank, status="missing", reason="not run yet")
+
+
+def _merged(old: Cell | None, new: Cell) -> Cell:
+    """Keep the scores of evaluators that this study does not ask for: they are as true as ever."""
+    if old is None or old.status != "ok" or new.status != "ok":
+        return new
+    return replace(
+        new, scores={**old.scores, **new.scores}, unscored={**old.unscored, **new.unscored}
     )
-
-
-def _split(domain: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
-    """Keep a share of the rows out, chosen by content so that their order does not matter."""
-    order = rows.canonical_order(domain.x, domain.y)
-    order = order[np.random.default_rng(seed).permutation(len(order))]
-    cut = max(1, round(share * len(order)))
-    return domain.take(order[cut:]), domain.take(order[:cut])
-
-
-def _run(
-    cell: Cell,
-    spec: StrategySpec,
-    problem: Problem,
-    study: Study,
-    catalogue: Catalogue,
-    device: str,
-    store: Store | None,
-    say: Callable[[str], None],
-) -> tuple[Cell, Adapted | None]:
-    said: list[str] = []
-
-    def tell(sentence: str) -> None:
-        said.append(sentence)
-        say(f"{cell.task}, {cell.strategy}: {sentence}")
-
-    task = problem.task
-    if cell.oracle and problem.labelled_target is not None:
-        task = replace(task, support=problem.labelled_target)
-    key, adapted = "", None
-    try:
-        strategy, _ = build_strategy(
-            catalogue,
-            spec.name,
-            spec.set,
-            task.schema,
-            backbone=spec.backbone,
-            weights=spec.weights,
-            embed=spec.embed,
-        )
-        key = key_of({**problem.content, "strategy": describe(strategy)})
-        if store is not None and (found := store.get(key)) is not None:
-            # Its names are those of this study: they are no part of what it is.
-            return replace(found, task=cell.task, strategy=cell.strategy), None
-        began = time.perf_counter()
-        adapted = strategy.adapt(task, Run(seed=cell.seed, device=device, say=tell))
-        cell = replace(
-            cell,
-            seconds=time.perf_counter() - began,
-            scores=_scores(adapted, problem, study, catalogue),
-            diagnostics={**adapted.diagnostics},
-        )
-    except UnsupportedTask as error:
-        cell = replace(cell, status="refused", reason=str(error))
-    except IsthmusError as error:
-        cell = replace(cell, status="failed", reason=str(error))
-    except Exception:  # one cell must not cost the others; its traceback is its record
-        cell = replace(cell, status="failed", reason=traceback.format_exc(limit=-3))
-    cell = replace(cell, said=tuple(said))
-    if store is not None and key:
-        store.put(key, cell)
-    return cell, adapted if cell.status == "ok" else None
-
-
-def _scores(
-    adapted: Adapted, problem: Problem, study: Study, catalogue: Catalogue
-) -> dict[str, float]:
-    default = ("r2",) if problem.test.schema.is_regression else ("accuracy",)
-    evidence = Evidence(adapted=adapted, target=problem.test, source=problem.held_out)
-    out = {}
-    for name in study.evaluators or default:
-        evaluator = catalogue.evaluators[name]()
-        if not evaluator.applies(problem.test.schema):
-            continue
-        value = judge(evaluator, evidence)
-        if isinstance(value, float | int):
-            out[name] = float(value)
-    return out

@@ -1,23 +1,17 @@
-"""Finished cells on disk: one JSON file each, named by what the cell is, not where it stands."""
+"""Records of cells on disk: one JSON file each, named by what the cell is, not where it stands."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from isthmus.atomic import write_atomically
 from isthmus.compare.cell import Cell
+from isthmus.errors import BadInput
 
-DONE = {"ok", "refused"}  # what failed is tried again
-
-
-def key_of(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the canonical JSON of what determines a cell's scores."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+DONE = {"ok", "refused"}  # what failed or took too long is tried again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,14 +21,38 @@ class Store:
     folder: Path
 
     def get(self, key: str) -> Cell | None:
-        """Return a finished cell, or None; a record that cannot be read counts as missing."""
-        try:
-            body = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
-            cell = Cell(**{**body, "said": tuple(body["said"])})
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return cell if cell.status in DONE else None
+        """Return the record of a cell, or None; one that cannot be read counts as missing."""
+        return _read(self.folder / f"{key}.json") if key else None
 
-    def put(self, key: str, cell: Cell) -> None:
+    def put(self, cell: Cell) -> None:
         text = json.dumps(dataclasses.asdict(cell), indent=1)
-        write_atomically(self.folder / f"{key}.json", text.encode())
+        write_atomically(self.folder / f"{cell.key}.json", text.encode())
+
+    def find(self, beginning: str) -> Cell:
+        """Return the one record whose key begins so; raises BadInput when none or several do."""
+        paths = sorted(self.folder.glob(f"{beginning}*.json")) if beginning.isalnum() else []
+        if len(paths) != 1 or (cell := _read(paths[0])) is None:
+            count = "no record" if not paths else f"{len(paths)} records"
+            raise BadInput(f"{count} in {self.folder} with a key that begins with {beginning!r}")
+        return cell
+
+    def __iter__(self) -> Iterator[Cell]:
+        """Yield what can be read, the oldest first."""
+        for path in sorted(self.folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p)):
+            if (cell := _read(path)) is not None:
+                yield cell
+
+
+def finished(cell: Cell, wanted: Collection[str]) -> bool:
+    """Say whether a record answers all that is asked of its cell: it is then not run again."""
+    if cell.status == "ok":
+        return {*wanted} <= {*cell.scores, *cell.unscored}
+    return cell.status in DONE
+
+
+def _read(path: Path) -> Cell | None:
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        return Cell(**{**body, "said": tuple(body["said"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

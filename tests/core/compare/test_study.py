@@ -7,6 +7,7 @@ import json
 import pytest
 
 from isthmus.cli import main
+from isthmus.compare.bench import Bench, Setup
 from isthmus.compare.cell import Cell
 from isthmus.compare.report import write_report
 from isthmus.compare.runner import run_study
@@ -14,7 +15,6 @@ from isthmus.compare.store import Store
 from isthmus.compare.study import parse_study, read_study
 from isthmus.compare.summary import summarise
 from isthmus.errors import BadInput, PluginError
-from isthmus.manager import discover
 
 TASK = {"source": "digits:upright#as=table", "target": "digits:blurred#as=table"}
 BODY = {
@@ -32,10 +32,16 @@ BODY = {
 }
 
 
+def run(study, store=None):
+    """Run a study in this process and return its outcomes."""
+    bench = Bench.open(Setup(study=study, third_party=False))
+    return sorted(run_study(bench, store=store), key=lambda outcome: outcome.number)
+
+
 @pytest.fixture(scope="module")
 def cells():
     study = parse_study(BODY, "here")
-    return [c for c, _, _ in run_study(study, discover(third_party=False))]
+    return [o.cell for o in run(study)]
 
 
 def test_every_cell_is_there_and_refusals_say_why(cells):
@@ -57,7 +63,7 @@ def test_the_oracle_bounds_source_only(cells):
 
 def test_a_second_run_gives_the_same_scores(cells):
     study = parse_study({**BODY, "seeds": [1], "strategy": [{"name": "coral"}]}, "here")
-    (again,) = [c for c, _, _ in run_study(study, discover(third_party=False))]
+    (again,) = [o.cell for o in run(study)]
     (before,) = [c for c in cells if (c.strategy, c.seed) == ("coral", 1)]
     assert again.scores == before.scores
 
@@ -101,7 +107,7 @@ def test_a_mistake_in_a_study_is_told_before_anything_runs(change, word):
 def test_a_misspelt_strategy_is_told_before_anything_runs():
     study = parse_study({**BODY, "strategy": [{"name": "corl"}]}, "here")
     with pytest.raises(PluginError, match="corl"):
-        next(iter(run_study(study, discover(third_party=False))))
+        run(study)
 
 
 def test_a_file_that_is_no_toml(tmp_path):
@@ -150,8 +156,7 @@ def test_finished_cells_are_not_run_again_wherever_they_stand(tmp_path, monkeypa
 
     def go(*strategies, seeds=(0,)):
         study = parse_study({**BODY, "seeds": list(seeds), "strategy": list(strategies)}, "here")
-        catalogue = discover(third_party=False)
-        return [c for c, _, _ in run_study(study, catalogue, store=Store(tmp_path))]
+        return [o.cell for o in run(study, Store(tmp_path))]
 
     coral = {"name": "coral"}
     (first,) = go(coral)
@@ -173,15 +178,14 @@ def test_a_failed_cell_is_tried_again(tmp_path, monkeypatch):
     from isthmus_alignment.shallow.coral import CORAL
 
     study = parse_study({**BODY, "seeds": [0], "strategy": [{"name": "coral"}]}, "here")
-    catalogue = discover(third_party=False)
     with monkeypatch.context() as m:
         m.setattr(CORAL, "_adapt", lambda self, task, run: 1 / 0)
-        ((cell, adapted, _),) = run_study(study, catalogue, store=Store(tmp_path))
-    assert cell.status == "failed"
-    assert "ZeroDivisionError" in cell.reason
-    assert adapted is None
-    ((cell, adapted, _),) = run_study(study, catalogue, store=Store(tmp_path))
-    assert cell.status == "ok"
+        (outcome,) = run(study, Store(tmp_path))
+    assert outcome.cell.status == "failed"
+    assert "ZeroDivisionError" in outcome.cell.reason
+    assert outcome.adapted is None
+    (outcome,) = run(study, Store(tmp_path))
+    assert outcome.cell.status == "ok"
 
 
 def test_a_task_that_cannot_be_loaded_costs_only_its_cells():
@@ -189,7 +193,7 @@ def test_a_task_that_cannot_be_loaded_costs_only_its_cells():
     study = parse_study(
         {**BODY, "seeds": [0], "task": tasks, "strategy": [{"name": "coral"}]}, "here"
     )
-    good, bad = [c for c, _, _ in run_study(study, discover(third_party=False))]
+    good, bad = [o.cell for o in run(study)]
     assert good.status == "ok"
     assert bad.status == "failed"
     assert "nowhere.npz" in bad.reason

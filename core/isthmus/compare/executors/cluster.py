@@ -1,0 +1,98 @@
+"""A Ray cluster: the machines that it has, and the cells go where a worker is free."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from isthmus.compare.bench import Bench, Setup
+from isthmus.compare.cell import Cell
+from isthmus.compare.executors import Job
+from isthmus.compare.executors.worker import prepare, work
+from isthmus.errors import ProviderUnavailable
+
+LOOK = 0.5  # seconds between two looks at what runs too long
+START = 60.0  # seconds that a new worker may take to start, before the timeout of its cell counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Every machine must have isthmus, the study's plugins and its data under the same paths.
+
+    ``address`` is that of a running cluster; without one, Ray starts on this machine for the study.
+    A cell is never tried twice by itself: a lost worker is its record, and the next run tries it.
+    """
+
+    address: str | None = None
+
+    def run(self, jobs: Iterator[Job], bench: Bench) -> Iterator[tuple[Job, Cell, None]]:
+        import ray
+
+        here = not ray.is_initialized()
+        if here:
+            try:
+                ray.init(address=self.address, log_to_driver=False, include_dashboard=False)
+            except (ConnectionError, RuntimeError) as error:
+                raise ProviderUnavailable(f"no Ray cluster at {self.address}: {error}") from error
+        try:
+            yield from _run(ray, jobs, bench.setup)
+        finally:
+            if here:
+                ray.shutdown()
+
+
+def _run(ray: Any, jobs: Iterator[Job], setup: Setup) -> Iterator[tuple[Job, Cell, None]]:
+    study, on_gpu = setup.study, setup.device.startswith("cuda")
+    remote = ray.remote(_prepared_work).options(
+        num_cpus=study.threads, num_gpus=int(on_gpu), max_retries=0
+    )
+    shared, timeout = ray.put(setup), study.timeout
+    busy: dict[Any, tuple[Job, float]] = {}
+    late: set[Any] = set()
+    exhausted = False
+    while busy or not exhausted:
+        # As many as can run: what waits in a queue would be late before it has begun.
+        while not exhausted and len(busy) < _slots(ray, study.threads, on_gpu):
+            job = next(jobs, None)
+            if job is None:
+                exhausted = True
+            else:
+                busy[remote.remote(shared, job)] = job, time.monotonic()
+        ready, _ = ray.wait(list(busy), timeout=LOOK) if busy else ([], [])
+        for ref in ready:
+            job, _ = busy.pop(ref)
+            yield job, _outcome(ray, ref, job, timeout, ref in late), None
+        for ref, (_, began) in busy.items():
+            if timeout is not None and time.monotonic() - began > timeout + START:
+                late.add(ref)
+                ray.cancel(ref, force=True)
+
+
+def _prepared_work(setup: Setup, job: Job) -> Cell:
+    prepare(setup.study.threads, setup.study.memory)
+    return work(setup, job)
+
+
+def _slots(ray: Any, threads: int, on_gpu: bool) -> int:
+    """Return how many cells the machines of the cluster can run at once; they come and go."""
+    has = ray.cluster_resources()
+    slots = int(has.get("CPU", 0)) // threads
+    return max(1, min(slots, int(has.get("GPU", 0))) if on_gpu else slots)
+
+
+def _outcome(ray: Any, ref: Any, job: Job, timeout: float | None, late: bool) -> Cell:
+    try:
+        cell: Cell = ray.get(ref)
+        return cell
+    except Exception as error:
+        if late:
+            reason = f"took longer than the study's timeout of {timeout:g} s"
+            return replace(job.blank, status="timeout", seconds=timeout or 0.0, reason=reason)
+        if isinstance(error, ray.exceptions.RayTaskError):
+            reason = str(error.cause)
+        else:
+            first = str(error).strip().partition("\n")[0]
+            reason = f"the worker died: {type(error).__name__}: {first}"
+        return replace(job.blank, status="failed", reason=reason)

@@ -1,0 +1,67 @@
+"""Scoring a cell: evaluators on labelled test data, validators on the unlabelled target."""
+
+from __future__ import annotations
+
+from isthmus.compare.problem import Problem
+from isthmus.compare.study import Study
+from isthmus.errors import BadInput, IsthmusError
+from isthmus.evaluator import Evaluator, Evidence, Recipe, judge
+from isthmus.manager import Catalogue
+from isthmus.strategy import Adapted
+
+
+def validator_of(catalogue: Catalogue, name: str) -> Evaluator:
+    """Return an evaluator that may choose between models; refuse others."""
+    evaluator = catalogue.evaluators[name]()
+    if evaluator.reads_labels:
+        raise BadInput(f"{name} reads target labels, so it can be no validator")
+    if not evaluator.scalar:
+        raise BadInput(f"{name} is a table, and a validator is one number")
+    return evaluator
+
+
+def score(
+    adapted: Adapted, recipe: Recipe, problem: Problem, study: Study, catalogue: Catalogue
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the scores by name, and why a validator gave none.
+
+    An evaluator that fails fails the cell: without its score there is nothing to compare.
+    """
+    schema = problem.task.schema
+    judged = Evidence(adapted=adapted, target=problem.test, source=problem.held_out, recipe=recipe)
+    scores: dict[str, float] = {}
+    unscored: dict[str, str] = {}
+    for name in study.evaluators or (("r2",) if schema.is_regression else ("accuracy",)):
+        evaluator = catalogue.evaluators[name]()
+        if not evaluator.applies(schema):
+            unscored[name] = "does not apply to this kind of output"
+            continue
+        value = judge(evaluator, judged)
+        if isinstance(value, float | int):
+            scores[name] = float(value)
+        else:
+            unscored[name] = "is a table"
+    unseen = blind(adapted, recipe, problem, judged)
+    for name in study.validators:
+        validator = validator_of(catalogue, name)
+        if not validator.applies(schema):
+            unscored[name] = "does not apply to this kind of output"
+            continue
+        try:
+            scores[name] = float(judge(validator, unseen))  # type: ignore[arg-type]
+        except IsthmusError as error:
+            unscored[name] = str(error)
+    return scores, unscored
+
+
+def blind(
+    adapted: Adapted, recipe: Recipe, problem: Problem, judged: Evidence | None = None
+) -> Evidence:
+    """Return what a validator may see: the target of the adaptation, and never the test data.
+
+    ``judged`` is what evaluators saw: where it is of the same instances, it is not computed again.
+    """
+    target = problem.task.target
+    if judged is not None and problem.test.x is target.x:
+        return judged.blind()
+    return Evidence(adapted=adapted, target=target, source=problem.held_out, recipe=recipe)
