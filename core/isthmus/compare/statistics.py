@@ -142,6 +142,6 @@ def _claim(g: Gain, adjusted: Mapping[str, float]) -> Claim:
     if g.gain is None or g.tasks < ENOUGH:
         return "too few tasks"
     p = adjusted.get(g.strategy, g.p)
-    if p is None or p > LEVEL or g.gain == 0:
+    if p is None or p > LEVEL:
         return "not shown"
     return "better" if g.gain > 0 else "worse"

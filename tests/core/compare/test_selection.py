@@ -148,6 +148,17 @@ def test_a_task_counts_once_however_many_seeds():
     assert s.picks == {"x": 4}
 
 
+def test_gains_that_cancel_up_to_rounding_are_no_negative_transfer():
+    cells = [
+        cell(s, {"a": a, "v": float(s == "x")}, seed=r)
+        for s, scores in ((FLOOR, (0.1, 0.8)), ("x", (0.2, 0.7)))
+        for r, a in enumerate(scores)
+    ]
+    assert (0.2 - 0.1) + (0.7 - 0.8) < 0
+    s = by_rule(cells, {"v": True})["v"]
+    assert (s.picks, s.gain, s.negative_transfer) == ({"x": 2}, 0, 0)
+
+
 @pytest.mark.parametrize(
     "cells",
     [

@@ -124,7 +124,7 @@ def test_gains_are_paired_by_task_and_seed_and_nothing_is_imputed():
     assert g["x"].mean == pytest.approx(np.mean([0.75, 0.35, 0.9]))
     assert g["x"].gain == pytest.approx(np.mean([(0.1 + 0.3) / 2, -0.1]))
     assert (g["x"].tasks, g["x"].wins, g["x"].ties, g["x"].losses) == (2, 1, 0, 1)
-    assert g["x"].negative_transfer == 0.5
+    assert (g["x"].negative_transfer, g["y"].negative_transfer) == (0.5, 0)
     assert g["x"].spread == pytest.approx(np.mean([0.3, 0.5, 0.0]) / np.sqrt(2))
     assert (g["y"].gain, g["y"].ties, g["y"].wins) == (pytest.approx(0.05), 1, 1)
     assert (g[FLOOR].missing, g["x"].missing, g["y"].missing) == (3, 0, 2)
@@ -291,6 +291,10 @@ def test_ranks_by_hand():
     assert (r.enough, r.cliques) == (False, ((0, 2),))
     assert ranking(grid(study(scores), "a"), leave_out=["a", "c"]) is None
     assert ranking(grid(study(scores), "a"), leave_out=["a"]).strategies == ("b", "c")
+    assert (0.1 + 0.2) / 2 != 0.15  # and yet they share their rank, and the alphabet decides
+    r = ranking(grid(study({"b": [[0.1, 0.2]], "a": [[0.15, 0.15]]}), "a"))
+    assert (r.strategies, r.ranks) == (("a", "b"), (1.5, 1.5))
+    assert ranking(grid(study(steady(0.1, 9)), "a")).cliques == ()
 
 
 def test_cliques_are_maximal_groups_closer_than_the_critical_difference():
@@ -301,9 +305,23 @@ def test_cliques_are_maximal_groups_closer_than_the_critical_difference():
     assert r.critical_difference == pytest.approx(1.483, abs=1e-3)
     assert r.cliques == ((0, 1), (1, 2), (2, 3))
     assert ranking(grid(study({k: v[:5] for k, v in scores.items()}), "a")).cliques == ((0, 3),)
+    for seed in range(10):
+        r = ranking(grid(study(table(np.random.default_rng(seed), 6, 12, 1)), "a"))
+        for i, j in itertools.combinations(range(6), 2):
+            together = any(first <= i and j <= last for first, last in r.cliques)
+            assert together == (r.p > 0.05 or r.ranks[j] - r.ranks[i] < r.critical_difference)
     noise = {s: np.random.default_rng(ord(s)).normal(size=(8, 1)).tolist() for s in "abcd"}
     r = ranking(grid(study(noise), "a"))
     assert (r.p > 0.05, r.enough, r.cliques) == (True, True, ((0, 3),))
+
+
+def test_without_a_difference_at_all_no_pair_is_said_to_differ():
+    x = np.random.default_rng(24).normal(size=(12, 10))
+    x[:, 0], x[:, -1] = x[:, 0] + 1, x[:, -1] - 1
+    r = ranking(grid(study({f"s{i}": v[:, None].tolist() for i, v in enumerate(x.T)}), "a"))
+    assert r.p > 0.05
+    assert r.ranks[-1] - r.ranks[0] > r.critical_difference
+    assert r.cliques == ((0, 9),)
 
 
 def test_what_missing_cells_cost_the_ranking_is_told():
@@ -369,6 +387,9 @@ def test_rows_of_the_summary_are_the_statistics_sorted_by_gain():
     assert by["s1"]["seconds"] == 48
     assert (by["z"]["tasks"], by["z"]["missing"], by["z"]["mean"]) == (0, 24, None)
     assert summarise(cells, higher=False)[0]["strategy"] != "x"
+    unpaired = study({"x": [[0.2]], "y": [[0.1]], "z": [[0.3]]})
+    assert [r["strategy"] for r in summarise(unpaired)] == ["z", "x", "y"]
+    assert [r["strategy"] for r in summarise(unpaired, higher=False)] == ["y", "x", "z"]
     assert summarise(cells, score="none")[0]["mean"] is None
 
 
