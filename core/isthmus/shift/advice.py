@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.shift.concept import Concept
 from isthmus.shift.coverage import Coverage
@@ -41,14 +41,14 @@ def advise(
         out.append(Advice("baseline", "may suit" if moved else "suits", reason))
         return _sorted(out if moved or support else out[1:])
     by_classes = priors is not None and priors.verdict == "label shift"
-    if domains.accuracy < SMALL:
-        out.append(Advice("baseline", "may suit", "the shift is small: source-only may already do"))
-    out += [_reweighting(coverage, by_classes), _alignment(coverage, priors, by_classes)]
+    others = [_reweighting(coverage, by_classes), _alignment(coverage, priors, by_classes)]
     if kind == "graph":
-        out.append(
-            Advice("relational", "may suit", "edges carry what features lose; try beside alignment")
-        )
-    return _sorted(out)
+        reason = "edges may carry what node features lose: try it beside alignment"
+        others.append(Advice("relational", "may suit", reason))
+    if domains.accuracy < SMALL and not by_classes:
+        out.append(Advice("baseline", "suits", "the shift is small: source-only may already do"))
+        others = [replace(a, fit="may suit") if a.fit == "suits" else a for a in others]
+    return _sorted(out + others)
 
 
 def reachable(coverage: Coverage) -> bool:
@@ -84,8 +84,8 @@ def _alignment(coverage: Coverage, priors: Priors | None, by_classes: bool) -> A
             "unlikely",
             "the class shares differ: aligning the domains as a whole would mix classes",
         )
-    mixed = priors is not None and priors.verdict == "not label shift alone"
-    care = "; class shares may differ too, so mind methods that match the domains as a whole"
+    mixed = priors is not None and "label shift" in priors.verdict
+    care = "; class shares may differ too, and matching the domains as a whole then mixes classes"
     if reachable(coverage):
         reason = "features moved, though the source covers the target: compare with reweighting"
         return Advice("alignment", "may suit", reason + (care if mixed else ""))
@@ -101,11 +101,14 @@ def _finetuning(concept: Concept | None, support: int) -> Advice:
             f"the {support} labelled target instances are predicted worse than the source explains",
         )
     if support:
-        return Advice("finetuning", "may suit", f"there are {support} labelled target instances")
+        reason = f"there are {support} labelled target instances"
+        if concept is not None and concept.proportion:
+            reason += f", of which a source model gets {concept.found:.0%} wrong"
+        return Advice("finetuning", "may suit", reason)
     return Advice(
         "finetuning",
         "needs labels",
-        "a few dozen labelled target instances would also show whether the concept moved",
+        "a few dozen from the target would also show whether the concept moved",
     )
 
 

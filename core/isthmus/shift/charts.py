@@ -33,16 +33,16 @@ def scatter(source: NDArray[Any], target: NDArray[Any]) -> str:
 
 
 def column_bars(columns: Sequence[Column]) -> str:
-    """Draw the Kolmogorov-Smirnov statistic of each column, 0 to 1."""
-    out = []
+    """Draw how far each column has moved, in standard deviations."""
+    out, top = [], max([c.moved for c in columns], default=0.0) or 1.0
     for i, c in enumerate(columns):
-        y, width = i * STEP, c.ks * (WIDTH - LABEL - 100)
+        y, width = i * STEP, c.moved / top * (WIDTH - LABEL - 170)
         out.append(
             f"{_label(c.name, y)}"
             f'<rect class="target" x="{LABEL}" y="{y + 4}" width="{max(width, 1):.1f}" '
             'height="15" rx="2"/>'
-            f'<text x="{LABEL + width + 6:.1f}" y="{y + 16}">{c.ks:.2f}'
-            f'<tspan class="soft"> d {c.cohens_d:+.2f}</tspan></text>'
+            f'<text x="{LABEL + width + 6:.1f}" y="{y + 16}">{c.moved:.2f}'
+            f'<tspan class="soft"> KS {c.ks:.2f}, d {c.cohens_d:+.2f}</tspan></text>'
         )
     return _svg(len(columns) * STEP + 4, "columns that differ most", "".join(out))
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from isthmus.shift.coverage import effective_size
 
 CONFIDENCE = 1.959963984540054  # standard normal quantile of 97.5 %
-FEWEST = 10  # labelled target instances, or effective source rows
+FEWEST = 10  # labelled target instances
+EFFECTIVE = 30  # source rows that the weights leave
 
 
 @dataclass(frozen=True)
 class Concept:
-    """Error rates in [0, 1], or mean absolute errors in regression.
+    """Error rates in [0, 1], or mean absolute errors in regression, of a plain source model.
 
     ``low`` and ``high`` bound 95 % of ``found - expected``.
     """
@@ -32,6 +33,8 @@ class Concept:
     low: float
     high: float
     instances: int
+    effective: float  # source rows
+    proportion: bool  # False: mean absolute errors
     weighted_by: str  # "importance" | "class shares"
     verdict: str  # "shown" | "none shown" | "unknown"
 
@@ -60,9 +63,19 @@ def concept_shift(
         (found, float(there.var(ddof=1)) if m > 1 else math.inf, m),
     )
     verdict = "shown" if low > 0 else "none shown"
-    if min(n, m) < FEWEST:
+    if m < FEWEST or n < EFFECTIVE:
         verdict = "unknown"
-    return Concept(expected, found, low, high, m, weighted_by, verdict)
+    return Concept(
+        expected=expected,
+        found=found,
+        low=low,
+        high=high,
+        instances=m,
+        effective=n,
+        proportion=bool(classes),
+        weighted_by=weighted_by,
+        verdict=verdict,
+    )
 
 
 def wilson(p: float, n: float) -> tuple[float, float]:

@@ -12,7 +12,6 @@ NEIGHBOURS = 5
 LANDMARKS = 2_000  # rows of each domain
 QUANTILE = 0.99
 FOLDS = 5
-CAP = 1e6  # odds: keeps sums finite where the domains are separable
 C = 0.1  # the discriminator's inverse penalty: separable domains still get finite odds
 
 
@@ -57,23 +56,25 @@ def share_outside(x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator) ->
 def importance_weights(
     x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return p_target / p_source at the rows of ``x`` (n,), mean 1, from cross-fitted odds.
+    """Return p_target / p_source at the rows of ``x`` (n,), mean 1, from a domain classifier.
 
-    A logistic discriminator of the domains: S. Bickel et al., ICML 2007. A row's odds come from
-    a model that has not seen the row.
+    S. Bickel et al., ICML 2007. A row's score comes from a logistic model that has not seen the
+    row, and scores become odds by a second one (J. Platt, 1999): where the first tells nothing
+    about new rows, all weights are 1.
     """
     from isthmus.shift.probe import fit_logistic
 
     n, m = len(x), len(y)
     z, domain = np.concatenate([x, y]), np.repeat([0, 1], [n, m])
-    odds = np.zeros(n)
+    score = np.zeros((n + m, 1))
     fold = np.concatenate([rng.permutation(np.arange(k) % FOLDS) for k in (n, m)])
     for f in range(FOLDS):
         model = fit_logistic(z[fold != f], domain[fold != f], C=C)
-        held = np.flatnonzero(fold[:n] == f)
-        if len(held):
-            log_odds = model.decision_function(x[held]) + np.log(n / m)
-            odds[held] = np.exp(log_odds.clip(-np.log(CAP), np.log(CAP)))
+        score[fold == f, 0] = model.decision_function(z[fold == f])
+    score /= score.std() or 1.0
+    slope = max(float(fit_logistic(score, domain).coef_[0, 0]), 0.0)
+    log_odds = slope * score[:n, 0]
+    odds = np.exp(log_odds - log_odds.max())  # the largest is 1: the sum cannot underflow
     return np.asarray(odds / odds.mean())
 
 

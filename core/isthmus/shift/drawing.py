@@ -91,7 +91,7 @@ def draw(task: Task, run: Run, network: Architecture | None = None) -> Drawn:
         names=names,
         named=bool(task.schema.features),
         total=(len(source), len(task.target)),
-        shared=int(np.isin(rows.row_keys(parts[1]), rows.row_keys(parts[0])).sum()),
+        shared=0 if task.schema.kind == "graph" else _shared(parts[0], parts[1]),
         read_as=read_as,
         extra=extra,
     )
@@ -153,6 +153,14 @@ def _features(domain: Domain, index: Any) -> Any:
 def _degrees(domain: Domain, index: Any) -> NDArray[np.float32]:
     degree = np.bincount(domain.x.edges()[1], minlength=len(domain))
     return np.asarray(np.log1p(degree[index]), np.float32)[:, None]
+
+
+def _shared(source: Any, target: Any) -> int:
+    """Count target rows that the source has; none where rows of the source repeat as often."""
+    own, once = np.unique(rows.row_keys(source), return_counts=True)
+    found = int(np.isin(rows.row_keys(target), own).sum())
+    repeated = once[once > 1].sum() / once.sum()
+    return found if found > 3 * repeated * rows.count(target) else 0
 
 
 def _finite(x: Any) -> bool:

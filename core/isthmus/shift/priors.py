@@ -15,15 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.shift.columns import ks_p, ks_statistic
+from isthmus.shift.columns import gaps, ks_p
 from isthmus.shift.probe import Probe
 from isthmus.shift.two_sample import TwoSample, two_sample
 
 LEVEL = 0.05
+MOSTLY = 0.7  # balanced accuracy up to which shares may be most of what differs
+RESOLVED = 0.01  # p-values of what is left once the shares are matched
 RESAMPLES = 200
 PERMUTATIONS = 999
 LEAST = 0.1  # smallest singular value over the largest: below it shares cannot be told apart
 FEWEST = 40  # source rows left at the estimated shares
+# Predictions do not differ; shares explain all that differs; they explain the predictions, and most
+# of the columns; they do not; the classifier cannot tell classes apart.
+VERDICTS = ("none shown", "label shift", "perhaps label shift", "not label shift alone", "unknown")
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Priors:
     before: float  # the same gap at the source's own shares
     p_left: float
     rows_left: TwoSample | None  # source rows at the estimated shares against the target's
-    verdict: str  # "none shown" | "label shift" | "not label shift alone" | "unknown"
+    verdict: str  # one of VERDICTS
 
 
 def estimate_priors(
@@ -63,22 +68,22 @@ def estimate_priors(
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     once = probe.target_once(rng)
     p = counts_p(_counts(probe.source, k), _counts(once, k), rng)
-    before = ks_statistic(probe.source, once).max()
+    before = gaps(probe.source, once)[1].max()
     kept = at_shares(y, share, found, rng)
     left, p_left, rows_left = float(before), 0.0, None
     if len(kept) >= FEWEST:
-        gaps = ks_statistic(probe.source[kept], once)
-        left = float(gaps.max())
-        p_left = float(min(1.0, (1 if k == 2 else k) * ks_p(gaps, len(kept), len(once)).min()))
+        ks = gaps(probe.source[kept], once)[1]
+        left = float(ks.max())
+        p_left = float(min(1.0, (1 if k == 2 else k) * ks_p(ks, len(kept), len(once)).min()))
         rows_left = two_sample(z_source[kept], z_target, rng)
     if not _identified(probe.source, y):
         verdict = "unknown"
     elif p >= LEVEL:
         verdict = "none shown"
-    elif p_left >= LEVEL and rows_left is not None and rows_left.p >= LEVEL:
-        verdict = "label shift"
-    else:
+    elif rows_left is None or p_left < RESOLVED or rows_left.accuracy > MOSTLY:
         verdict = "not label shift alone"
+    else:
+        verdict = "label shift" if rows_left.p >= RESOLVED else "perhaps label shift"
     return Priors(
         source=_plain(share),
         predicted=_plain(_counts(average, k) / len(average)),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from textwrap import wrap
 
+from isthmus.shift.advice import OUTSIDE, SHARE
+from isthmus.shift.columns import LEVEL
 from isthmus.shift.findings import Shift
+from isthmus.shift.priors import Priors
 
 NAMES = {"mmd": "MMD", "frechet": "Fréchet", "sliced_wasserstein": "sliced Wasserstein"}
 WIDTH = 100
@@ -36,11 +39,16 @@ def summary(shift: Shift) -> str:
 
 def sentence_shift(shift: Shift) -> str:
     d = shift.domains
-    found = "yes" if shift.shown else "none shown"
-    return (
-        f"{found} ({_p(shift.p)}): a classifier tells the domains apart with balanced accuracy "
-        f"{d.accuracy:.2f} (without a shift: at most {d.chance:.2f})"
+    found = (
+        f"a classifier of the domains has balanced accuracy {d.accuracy:.2f} "
+        f"({d.chance:.2f} at most without a shift)"
     )
+    if not shift.shown:
+        return f"none shown ({_p(shift.p)}): {found}"
+    if d.p < LEVEL:
+        return f"yes ({_p(shift.p)}): {found}"
+    where = "single columns" if shift.columns.least_q < LEVEL else "the source model's predictions"
+    return f"in {where} only ({_p(shift.p)}): {found}"
 
 
 def sentence_size(shift: Shift) -> str:
@@ -62,22 +70,32 @@ def sentence_classes(shift: Shift) -> str:
         )
     if p.verdict == "none shown":
         return f"no difference of class shares shown (predictions differ with {_p(p.p)})"
-    order = sorted(range(len(p.source)), key=lambda i: abs(p.target[i] - p.source[i]), reverse=True)
-    most = ", ".join(
+    if p.verdict == "not label shift alone":
+        still = p.rows_left
+        left = f" (balanced accuracy {still.accuracy:.2f} once they match)" if still else ""
+        return (
+            f"predictions differ ({_p(p.p)}), and class shares alone do not explain it{left}: an "
+            "estimate of them is not reliable"
+        )
+    if p.verdict == "label shift":
+        return (
+            f"label shift explains what differs ({_p(p.p)}); estimated shares: {shares(shift, p)}"
+        )
+    rest = f" (balanced accuracy {p.rows_left.accuracy:.2f} once they match)" if p.rows_left else ""
+    return (
+        f"label shift would explain the predictions ({_p(p.p)}) but not all that differs{rest}; "
+        f"shares, if so: {shares(shift, p)}"
+    )
+
+
+def shares(shift: Shift, p: Priors) -> str:
+    """Say the class shares that change most, with their intervals."""
+    change = [abs(t - s) for s, t in zip(p.source, p.target, strict=True)]
+    order = sorted(range(len(change)), key=lambda i: -change[i])[:SHOWN]
+    return ", ".join(
         f"{shift.classes[i]} {p.source[i]:.0%} -> {p.target[i]:.0%} "
         f"[{p.low[i]:.0%}, {p.high[i]:.0%}]"
-        for i in order[:SHOWN]
-    )
-    if p.verdict == "label shift":
-        return f"label shift explains what differs ({_p(p.p)}); estimated shares: {most}"
-    what = (
-        ""
-        if p.rows_left is None
-        else (f" (balanced accuracy {p.rows_left.accuracy:.2f} at the estimated shares)")
-    )
-    return (
-        f"predictions differ ({_p(p.p)}), and class shares alone do not explain it{what}; do not "
-        f"rely on the estimate {most}"
+        for i in order
     )
 
 
@@ -91,8 +109,15 @@ def sentence_concept(shift: Shift) -> str:
         f"{c.found - c.expected:+.2f} [{c.low:+.2f}, {c.high:+.2f}]"
     )
     if c.verdict == "unknown":
-        return f"cannot be told from so few effective rows: {found}"
-    return ("evidence of concept shift: " if c.verdict == "shown" else "none shown: ") + found
+        return (
+            f"cannot be told from {c.instances} labelled target instances and "
+            f"{c.effective:.0f} effective source rows (error {c.found:.2f} on the former)"
+        )
+    if c.verdict == "none shown":
+        return f"none shown: {found}"
+    beyond = shift.coverage.outside > OUTSIDE
+    doubt = ", unless it is that the source does not reach these" if beyond else ""
+    return f"evidence of concept shift{doubt}: {found}"
 
 
 def sentence_columns(shift: Shift) -> str:
@@ -102,15 +127,16 @@ def sentence_columns(shift: Shift) -> str:
     if not c.shifted:
         return text
     most = [f"{t.name} (KS {t.ks:.2f}, d {t.cohens_d:+.2f})" for t in c.top[:SHOWN] if t.q < 0.05]
-    return f"{text}, most of all {', '.join(most)}"
+    return f"{text}, furthest {', '.join(most)}"
 
 
 def sentence_coverage(shift: Shift) -> str:
     c = shift.coverage
+    within = c.outside <= OUTSIDE and c.share < SHARE
     return (
-        f"{c.outside:.0%} of the target lies farther from the source than {1 - c.expected:.0%} of "
-        f"the source itself; importance weights leave {c.effective:.0f} effective rows "
-        f"({c.share:.0%})"
+        f"{c.outside:.0%} of the target is farther from the source than its own rows are "
+        f"({c.expected:.0%} without a shift){', but few source rows are like it' if within else ''}: "
+        f"importance weights leave {c.effective:.0f} effective rows ({c.share:.0%})"
     )
 
 
