@@ -14,7 +14,7 @@ from isthmus.compare.executors.worker import prepare, work
 from isthmus.errors import ProviderUnavailable
 
 LOOK = 0.5  # seconds between two looks at what runs too long
-START = 60.0  # seconds that a new worker may take to start, before the timeout of its cell counts
+AHEAD = 2  # cells handed to the cluster for each that it can run: none waits for the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,34 +45,40 @@ class Cluster:
 
 def _run(ray: Any, jobs: Iterator[Job], setup: Setup) -> Iterator[tuple[Job, Cell, None]]:
     study, on_gpu = setup.study, setup.device.startswith("cuda")
-    remote = ray.remote(_prepared_work).options(
-        num_cpus=study.threads, num_gpus=int(on_gpu), max_retries=0
+    remote = ray.remote(_begin_and_work).options(
+        num_cpus=study.threads, num_gpus=int(on_gpu), max_retries=0, num_returns="streaming"
     )
     shared, timeout = ray.put(setup), study.timeout
-    busy: dict[Any, tuple[Job, float]] = {}
+    busy: dict[Any, Job] = {}
+    began: dict[Any, float] = {}  # a cell's time counts from when a worker has it
     late: set[Any] = set()
-    exhausted = False
-    while busy or not exhausted:
-        # As many as can run: what waits in a queue would be late before it has begun.
-        while not exhausted and len(busy) < _slots(ray, study.threads, on_gpu):
+    more = True
+    while busy or more:
+        while more and len(busy) < AHEAD * _slots(ray, study.threads, on_gpu):
             job = next(jobs, None)
             if job is None:
-                exhausted = True
+                more = False
             else:
-                busy[remote.remote(shared, job)] = job, time.monotonic()
+                busy[remote.remote(shared, job)] = job
         ready, _ = ray.wait(list(busy), timeout=LOOK) if busy else ([], [])
-        for ref in ready:
-            job, _ = busy.pop(ref)
-            yield job, _outcome(ray, ref, job, timeout, ref in late), None
-        for ref, (_, began) in busy.items():
-            if timeout is not None and time.monotonic() - began > timeout + START:
-                late.add(ref)
-                ray.cancel(ref, force=True)
+        for stream in ready:
+            cell = _next(ray, stream, busy[stream], timeout, stream in late)
+            if cell is None:
+                began[stream] = time.monotonic()
+            else:
+                yield busy.pop(stream), cell, None
+                began.pop(stream, None)
+        for stream, start in began.items():
+            if timeout is not None and time.monotonic() - start > timeout and stream not in late:
+                late.add(stream)
+                ray.cancel(stream, force=True)
 
 
-def _prepared_work(setup: Setup, job: Job) -> Cell:
+def _begin_and_work(setup: Setup, job: Job) -> Iterator[Cell | None]:
+    """Say that a worker has the cell, then give the cell."""
     prepare(setup.study.threads, setup.study.memory)
-    return work(setup, job)
+    yield None
+    yield work(setup, job)
 
 
 def _slots(ray: Any, threads: int, on_gpu: bool) -> int:
@@ -82,9 +88,10 @@ def _slots(ray: Any, threads: int, on_gpu: bool) -> int:
     return max(1, min(slots, int(has.get("GPU", 0))) if on_gpu else slots)
 
 
-def _outcome(ray: Any, ref: Any, job: Job, timeout: float | None, late: bool) -> Cell:
+def _next(ray: Any, stream: Any, job: Job, timeout: float | None, late: bool) -> Cell | None:
+    """Return the cell, the record of how it was lost, or None when it has only begun."""
     try:
-        cell: Cell = ray.get(ref)
+        cell: Cell | None = ray.get(next(stream))
         return cell
     except Exception as error:
         if late:

@@ -13,7 +13,7 @@ from typing import Any
 from isthmus.compare.bench import Bench
 from isthmus.compare.cell import Cell
 from isthmus.compare.executors import Job
-from isthmus.compare.executors.worker import prepare, work
+from isthmus.compare.executors.worker import prepare, threads_of_children, work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +41,20 @@ class Processes:
         setups = [replace(bench.setup, device=devices[i % len(devices)]) for i in range(self.jobs)]
         free, busy = list(range(self.jobs)), dict[Future[Cell], tuple[Job, int]]()
         try:
-            while True:
-                while free and (job := next(jobs, None)) is not None:
-                    i = free.pop(0)
-                    future: Future[Cell] = pools[i].schedule(
-                        work, args=[setups[i], job], timeout=study.timeout
-                    )
-                    busy[future] = job, i
-                if not busy:
-                    break
-                for future in wait(busy, return_when=FIRST_COMPLETED).done:
-                    job, i = busy.pop(future)
-                    free.append(i)
-                    yield job, _outcome(future, job, study.timeout), None
+            with threads_of_children(study.threads):
+                while True:
+                    while free and (job := next(jobs, None)) is not None:
+                        i = free.pop(0)
+                        future: Future[Cell] = pools[i].schedule(
+                            work, args=[setups[i], job], timeout=study.timeout
+                        )
+                        busy[future] = job, i
+                    if not busy:
+                        break
+                    for future in wait(busy, return_when=FIRST_COMPLETED).done:
+                        job, i = busy.pop(future)
+                        free.append(i)
+                        yield job, _outcome(future, job, study.timeout), None
         finally:
             for pool in pools:
                 pool.stop()  # type: ignore[no-untyped-call]

@@ -52,11 +52,28 @@ def work(setup: Setup, job: Job) -> Cell:
 
 def set_threads(threads: int) -> Any:
     """Give BLAS, OpenMP and torch so many threads; return threadpoolctl's limits."""
+    import scipy.linalg  # noqa: F401  # limits reach the libraries that are loaded, and no others
+    import sklearn.utils  # noqa: F401
     import torch
     from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(threads)
     return threadpool_limits(threads)
+
+
+@contextmanager
+def threads_of_children(threads: int) -> Iterator[None]:
+    """Let the processes that are started in a block load their libraries with so many threads."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager
