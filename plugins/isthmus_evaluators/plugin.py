@@ -15,8 +15,20 @@ if TYPE_CHECKING:
 @hookimpl
 def isthmus_evaluators() -> Iterable[type[Evaluator]]:
     from isthmus_evaluators import probabilistic, regression, supervised
+    from isthmus_evaluators.validators.class_ami import ClassAMI
+    from isthmus_evaluators.validators.class_correlation import ClassCorrelation
+    from isthmus_evaluators.validators.deep_embedded import (
+        DeepEmbeddedValidation,
+        NormalisedDeepEmbeddedValidation,
+    )
     from isthmus_evaluators.validators.importance_weighted import ImportanceWeightedRisk
     from isthmus_evaluators.validators.information_maximisation import InformationMaximisation
+    from isthmus_evaluators.validators.mixval import MixVal
+    from isthmus_evaluators.validators.nuclear_norm import BatchNuclearNorm
+    from isthmus_evaluators.validators.prediction_entropy import Entropy
+    from isthmus_evaluators.validators.reverse_validation import ReverseValidation
+    from isthmus_evaluators.validators.soft_neighbourhood import SoftNeighbourhoodDensity
+    from isthmus_evaluators.validators.transfer_score import ProxyTransferScore
 
     return (
         supervised.Accuracy,
@@ -33,5 +45,15 @@ def isthmus_evaluators() -> Iterable[type[Evaluator]]:
         regression.MeanAbsoluteError,
         regression.RootMeanSquaredError,
         ImportanceWeightedRisk,
+        DeepEmbeddedValidation,
+        NormalisedDeepEmbeddedValidation,
+        Entropy,
         InformationMaximisation,
+        SoftNeighbourhoodDensity,
+        BatchNuclearNorm,
+        ClassCorrelation,
+        ClassAMI,
+        MixVal,
+        ProxyTransferScore,
+        ReverseValidation,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,6 +68,13 @@ def log_losses(p: Predictions, y: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return -ln p[i, y[i]] for probabilities (n, classes) and class ids (n,): (n,), in nats."""
     own = p[np.arange(len(y)), y].astype(np.float64)
     return np.asarray(0.0 - np.log(own.clip(EPSILON, 1)))  # not -log: a perfect loss is not -0
+
+
+def losses(
+    p: Predictions, y: NDArray[np.int64], kind: Literal["log", "zero-one"]
+) -> NDArray[np.float64]:
+    """Return what each instance costs, (n,): its log loss in nats, or 1 where it is misjudged."""
+    return log_losses(p, y) if kind == "log" else (p.argmax(1) != y).astype(np.float64)
 
 
 def brier(p: Predictions, y: NDArray[np.int64]) -> float:

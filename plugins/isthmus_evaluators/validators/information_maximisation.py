@@ -8,13 +8,11 @@ really need to access the source data? (SHOT), ICML 2020, arXiv:2002.08546.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from isthmus import Evaluator, Evidence, rows
+from isthmus import Evaluator, Evidence
 from isthmus.domain import Predictions
 from isthmus_evaluators.predictions import probabilities
-
-CHUNK = 65_536  # rows whose entropy is held in float64 at a time
+from isthmus_evaluators.validators.prediction_entropy import entropy, mean_entropy
 
 
 class InformationMaximisation(Evaluator):
@@ -22,6 +20,7 @@ class InformationMaximisation(Evaluator):
 
     It assumes that the target holds all classes in similar numbers: a model that predicts a truly
     rare class rarely is marked down, and one that is confident, balanced and wrong is not.
+    Time O(n classes), bounded memory.
     """
 
     name = "information-maximisation"
@@ -34,13 +33,5 @@ class InformationMaximisation(Evaluator):
 
 def mutual_information(p: Predictions) -> float:
     """Return H(mean of the rows) - mean of H(row) of probabilities (n, classes), in nats."""
-    within = sum(float(entropy(p[part]).sum()) for part in rows.chunks(len(p), CHUNK)) / len(p)
     between = float(entropy(p.mean(0, dtype=np.float64)[None])[0])
-    return max(0.0, between - within)  # never negative (Jensen), but for rounding
-
-
-def entropy(p: Predictions) -> NDArray[np.float64]:
-    """Return the Shannon entropy of each row of (n, classes), in nats (n,); 0 ln 0 is 0."""
-    from scipy.special import entr
-
-    return np.asarray(entr(p.astype(np.float64)).sum(1))
+    return max(0.0, between - mean_entropy(p))  # never negative (Jensen), but for rounding

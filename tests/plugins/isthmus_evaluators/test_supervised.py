@@ -140,9 +140,19 @@ def test_the_plugin_offers_every_evaluator_once():
         "mae",
         "rmse",
         "importance-weighted-risk",
+        "dev",
+        "dev-normalised",
+        "entropy",
         "information-maximisation",
+        "snd",
+        "bnm",
+        "corr-c",
+        "class-ami",
+        "mixval",
+        "proxy-transfer-score",
+        "reverse-validation",
     }
-    assert len(offered) == 15
+    assert len(offered) == 25
     for cls in offered:
         assert issubclass(cls, Evaluator)
         assert cls.summary
