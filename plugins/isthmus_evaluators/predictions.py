@@ -19,8 +19,7 @@ TOLERANCE = 1e-2  # how far the sum of a row may be from 1: half precision over 
 
 def checked(predictions: Any, domain: Domain) -> Predictions:
     """Return ``predictions`` on ``domain``, float (n, width), or say what is wrong with them."""
-    if not len(domain):
-        raise BadInput(f"{domain.name} is empty, and a score needs at least one instance")
+    at_least(1, domain, "a score")
     p = np.asarray(predictions)
     # Only an unlabelled file names neither classes nor outputs; then any width will do.
     width = domain.schema.width or (p.shape[1] if p.ndim == 2 else 0)
@@ -59,6 +58,7 @@ def distributions(predictions: Any, what: str) -> Predictions:
 
 def usable_features(features: Any, domain: Domain) -> NDArray[np.float32]:
     """Return ``features`` of ``domain``, float (n, d), or say what is wrong with them."""
+    at_least(1, domain, "a score")
     f = np.asarray(features)
     if f.ndim != 2 or len(f) != len(domain) or not f.shape[1]:
         raise PluginError(
@@ -70,6 +70,8 @@ def usable_features(features: Any, domain: Domain) -> NDArray[np.float32]:
 
 def at_least(n: int, domain: Domain, who: str) -> None:
     """Refuse a domain of fewer than ``n`` instances."""
+    if not len(domain):
+        raise BadInput(f"{domain.name} is empty, and a score needs at least one instance")
     if len(domain) < n:
         raise BadInput(f"{who} needs at least {n} instances, {domain.name} has {len(domain)}")
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from isthmus import BadInput, Domain, Evidence, Graph, PluginError, Relation, Schema
+from isthmus import BadInput, Domain, Evidence, Graph, PluginError, Relation, Schema, rows
+from isthmus.learners import Neural, Training
+from isthmus_baselines.source_only import SourceOnly
 from isthmus_evaluators.validators import mixval
 from isthmus_evaluators.validators.mixval import MixVal, mixture
 
@@ -32,25 +34,23 @@ def tight(n=60, seed=0):
     return (middle + rng.uniform(-0.01, 0.01, n)).astype(np.float32)[:, None]
 
 
+def cycle(x):
+    return rows.canonical_order(x)[np.random.default_rng(0).permutation(len(x))]
+
+
 def test_within_convex_classes_every_mixture_is_right(rule):
     x = tight()
     e = evidence_of(rule, x)
     # Neighbouring classes keep the larger part; ends meet in the middle, which is the third.
     pairs = {(a, b): 0.55 * (a + 0.5) + 0.45 * (b + 0.5) for a in range(3) for b in range(3)}
     right = {pair: int(value) == pair[0] for pair, value in pairs.items()}
-    order = MixVal_order(x)
+    order = cycle(x)
     label = x[order][:, 0].astype(int)
     met = list(zip(label, np.roll(label, -1), strict=True))
     within = [right[p] for p in met if p[0] == p[1]]
     between = [right[p] for p in met if p[0] != p[1]]
     assert all(within)
     assert MixVal().score(e) == pytest.approx((1 + np.mean(between)) / 2)
-
-
-def MixVal_order(x):
-    from isthmus import rows
-
-    return rows.canonical_order(x)[np.random.default_rng(0).permutation(len(x))]
 
 
 def test_a_model_of_one_class_gets_half_and_of_islands_little(rule):
@@ -98,10 +98,7 @@ def test_bytes_do_not_wrap_around():
 
 
 def test_a_network_on_images_is_probed(adapted):
-    from isthmus.learners import LeNet, Training
-    from isthmus_baselines.source_only import SourceOnly
-
-    strategy = SourceOnly(network=LeNet(), training=Training(steps=5))
+    strategy = SourceOnly(learner=Neural(training=Training(steps=5)))
     assert 0 <= MixVal().score(adapted("image", strategy).blind()) <= 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from isthmus import BadInput, Evidence, Labelled, Needs, Recipe, Run, Strategy, Task
 from isthmus.evaluator import judge
-from isthmus.learners import LeNet, Training
+from isthmus.learners import Neural, Training
 from isthmus.testing.domains import MAKERS
 from isthmus_alignment.shallow.coral import CORAL
 from isthmus_baselines.source_only import SourceOnly
@@ -106,10 +106,8 @@ def test_predictions_on_one_target_are_not_made_twice(adapted, rule):
 
 @pytest.mark.parametrize("kind", ["table:binary", "image", "graph"])
 def test_every_kind_of_classes(adapted, kind):
-    quick = SourceOnly(training=Training(steps=60))
-    if kind == "image":
-        quick = replace(quick, network=LeNet())
-    e = adapted(kind, quick if kind != "table:binary" else None)
+    quick = SourceOnly(learner=Neural(training=Training(steps=100))) if kind == "image" else None
+    e = adapted(kind, quick)
     assert 0.6 < judge(ReverseValidation(), e) <= 1
 
 
