@@ -1,11 +1,11 @@
-"""The report of a study: one HTML page that needs no network, pictures inside."""
+"""The report of a study: one HTML page that needs no network, and reads without JavaScript."""
 
 from __future__ import annotations
 
 import base64
 import io
+import shlex
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,21 @@ from typing import Any
 import numpy as np
 
 from isthmus.compare.cell import Cell
+from isthmus.compare.excerpt import sayings, troubles
+from isthmus.compare.figures import Point, critical_difference, gain_chart, pareto_plot
+from isthmus.compare.grid import Grid, grid
+from isthmus.compare.lookup import listing, lookup
+from isthmus.compare.per_task import PerTask, decimals, main_score, per_task
+from isthmus.compare.ranking import ENOUGH, Ranking, ranking
+from isthmus.compare.selection import selections
+from isthmus.compare.statistics import pareto
 from isthmus.compare.study import FLOOR
 from isthmus.compare.summary import summarise
+from isthmus.compare.verdict import STATUSES, verdict
 
 PACKAGES = ("isthmus", "torch", "scikit-learn", "numpy")
 PICTURES = 12  # instances shown of each domain
+STEPS = 4  # colours of the heat map on either side of zero
 Row = dict[str, Any]
 
 
@@ -26,92 +36,153 @@ def write_report(
     title: str,
     cells: Sequence[Cell],
     *,
+    score: str | None = None,
+    higher: bool = True,
+    validators: Mapping[str, bool] = {},
     notes: Sequence[str] = (),
     images: Mapping[str, Any] | None = None,
+    how: Mapping[str, str] = {},
+    study: str = "",
 ) -> None:
-    """Write the page. ``images`` maps a caption to uint8 or 0..255 images (n, h, w, c)."""
+    """Write the page, by ``score`` (default: the first one; ``higher``: whether more is better).
+
+    ``validators`` (name: higher is better) are judged as rules of selection. ``images`` maps a
+    caption to uint8 or 0..255 images (n, h, w, c), ``how`` says how the study was run, and
+    ``study`` is the path of its file in the command that runs one cell again.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from isthmus.atomic import write_atomically
 
     environment = Environment(
-        loader=PackageLoader("isthmus.compare"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("isthmus.compare"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    score = score or main_score(cells)
+    table = grid(cells, score)
+    per = per_task(cells, table, higher=higher)
+    summary = summarise(cells, score=score, higher=higher)
+    oracles = {r["strategy"] for r in summary if r["oracle"]}
+    ranked = ranking(table, higher=higher, leave_out=oracles) if cells else None
+    digits = decimals(per.mean)
+    rows = _rows(summary, table, per)
+    plot, unnamed, shorter = _pareto(rows, higher, score)
+    limit = _limit(per, table, oracles)
     page = environment.get_template("report.html.j2").render(
         title=title,
-        tasks=list(dict.fromkeys(c.task for c in cells)),
-        rows=_rows(cells),
-        troubles=[c for c in cells if c.status != "ok"],
-        talkers=[c for c in cells if c.said],
-        seeds=sorted({c.seed for c in cells}),
-        evaluator=next((next(iter(c.scores)) for c in cells if c.scores), "score"),
-        chart=gain_chart(summarise(cells)),
+        score=score or "score",
+        higher=higher,
+        digits=digits,
+        floor=FLOOR,
+        table=table,
+        cells=cells,
+        rows=rows,
+        families=sorted({r["family"] for r in summary} - {""}),
+        verdict=verdict(summary, ranked, cells, digits),
+        shade=lambda gain: _shade(gain, limit),
+        limit=limit,
+        steps=STEPS,
+        chart=gain_chart(summary, digits=digits),
+        ranked=ranked,
+        diagram=critical_difference(ranked) if ranked and ranked.enough else "",
+        no_diagram=_no_diagram(ranked),
+        pareto=plot,
+        unnamed=unnamed,
+        shorter=shorter,
+        selections=selections(cells, score, validators, higher=higher) if validators else [],
+        troubles=troubles(cells, score),
+        sayings=sayings(cells),
+        statuses=STATUSES,
         notes=notes,
         pictures={name: _strip(x) for name, x in (images or {}).items()},
+        how=how,
         versions={p: version(p) for p in PACKAGES},
-        floor=FLOOR,
+        command=f"isthmus compare {shlex.quote(study) if study else 'STUDY.toml'} --cell",
+        listed=listing(cells, score, digits),
+        data=lookup(cells, score, table, per, digits),
     )
     write_atomically(path, page.encode())
 
 
-def gain_chart(summary: Sequence[Row]) -> str:
-    """Draw the mean gain over source-only as horizontal bars, SVG text of about 3 kB."""
-    bars = [r for r in summary if r["gain"] is not None and r["strategy"] != FLOOR]
-    if not bars:
-        return ""
-    label, width, step = 190, 420, 26
-    low, high = min(0.0, *(r["gain"] for r in bars)), max(0.0, *(r["gain"] for r in bars))
-    scale = (width - 120) / ((high - low) or 1.0)  # 60 units on either side for the figures
-    zero = label + 60 - low * scale
-    out = []
-    for i, r in enumerate(bars):
-        y, x = i * step, zero + r["gain"] * scale
-        side = "end" if r["gain"] < 0 else "start"
+def _rows(summary: Sequence[Row], table: Grid, per: PerTask) -> list[Row]:
+    """Return the summary's rows with one entry per task, the spread and the place."""
+    out, place = [], 0
+    for r in summary:
+        i = table.strategies.index(r["strategy"])
+        place += not r["oracle"] and r["mean"] is not None
+        entries = [
+            {
+                "mean": _number(per.mean[i, t]),
+                "gain": _number(per.gain[i, t]),
+                "state": per.states[i][t],
+                "done": int(per.planned[i, t] - per.missing[i, t]),
+                "planned": int(per.planned[i, t]),
+            }
+            for t in range(len(table.tasks))
+        ]
+        spread = per.spread[i][~np.isnan(per.spread[i])]
         out.append(
-            f'<text x="{label - 8}" y="{y + 17}" text-anchor="end">{escape(r["strategy"])}</text>'
-            f'<rect class="{"down" if r["gain"] < 0 else "up"}" x="{min(x, zero):.1f}" y="{y + 5}" '
-            f'width="{max(abs(x - zero), 1):.1f}" height="16" rx="2"/>'
-            f'<text x="{x + (-6 if side == "end" else 6):.1f}" y="{y + 17}" '
-            f'text-anchor="{side}">{r["gain"]:+.3f}</text>'
+            {
+                **r,
+                "index": i,
+                "place": None if r["oracle"] or r["mean"] is None else place,
+                "spread": float(spread.mean()) if len(spread) else None,
+                "cost": _number(np.nanmean(table.seconds[i])) if r["mean"] is not None else None,
+                "entries": entries,
+                "whole": r["tasks"] == len(table.tasks),
+            }
         )
-    height = len(bars) * step + 4
-    axis = f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="0" y2="{height}"/>'
-    return (
-        f'<svg viewBox="0 0 {label + width} {height}" role="img" '
-        f'aria-label="mean gain over {FLOOR}">{axis}{"".join(out)}</svg>'
-    )
-
-
-def _rows(cells: Sequence[Cell]) -> list[Row]:
-    """Return a row per strategy with one entry per task: mean, spread over seeds, gain, trouble."""
-    tasks = list(dict.fromkeys(c.task for c in cells))
-    floor = {(c.task, c.seed): next(iter(c.scores.values())) for c in cells if _is_floor(c)}
-    out = []
-    for s in summarise(cells):
-        entries = []
-        for task in tasks:
-            own = [c for c in cells if (c.strategy, c.task) == (s["strategy"], task)]
-            values = [next(iter(c.scores.values())) for c in own if c.scores]
-            gains = [
-                next(iter(c.scores.values())) - floor[c.task, c.seed]
-                for c in own
-                if c.scores and (c.task, c.seed) in floor
-            ]
-            entries.append(
-                {
-                    "mean": float(np.mean(values)) if values else None,
-                    "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-                    "gain": float(np.mean(gains)) if gains else None,
-                    "missing": sum(c.status != "ok" for c in own),
-                    "planned": len(own),
-                }
-            )
-        out.append({**s, "entries": entries})
     return out
 
 
-def _is_floor(cell: Cell) -> bool:
-    return cell.strategy == FLOOR and bool(cell.scores)
+def _limit(per: PerTask, table: Grid, oracles: set[str]) -> float:
+    """Return the gain that has the strongest colour: of the rivals' gains 95 % are smaller."""
+    rivals = [i for i, s in enumerate(table.strategies) if s not in oracles and s != FLOOR]
+    sizes = np.abs(per.gain[rivals])
+    sizes = sizes[sizes > 0]
+    return float(np.quantile(sizes, 0.95)) if len(sizes) else 1.0
+
+
+def _shade(gain: float | None, limit: float) -> str:
+    """Return the class of a gain: h-4 to h4, where only exactly no gain is h0."""
+    if gain is None:
+        return ""
+    step = min(int(np.ceil(abs(gain) / limit * STEPS)), STEPS)
+    return f"h{step if gain >= 0 else -step}"
+
+
+def _no_diagram(ranked: Ranking | None) -> str:
+    if ranked is None:
+        return "There is none: fewer than two strategies have scores on the same tasks."
+    if not ranked.enough:
+        return (
+            f"There is none: ranks over fewer than {ENOUGH} complete tasks show no difference, "
+            f"and here are {len(ranked.tasks)}."
+        )
+    return ""
+
+
+def _pareto(rows: Sequence[Row], higher: bool, score: str) -> tuple[str, list[str], list[str]]:
+    """Return the plot, the names it had no room for and those that lack tasks."""
+    points = [
+        Point(
+            name=r["strategy"],
+            seconds=r["cost"],
+            score=r["mean"],
+            rival=r["whole"] and not r["oracle"],
+            kind="diamond" if r["oracle"] else "dot" if r["whole"] else "ring",
+        )
+        for r in rows
+        if r["cost"] and r["mean"] is not None
+    ]
+    front = pareto({p.name: (p.seconds, p.score) for p in points if p.rival}, higher=higher)
+    shorter = [p.name for p in points if p.kind == "ring"]
+    plot, unnamed = pareto_plot(points, front, score=score)
+    return plot, unnamed, shorter
 
 
 def _strip(x: Any) -> str:
@@ -127,3 +198,7 @@ def _strip(x: Any) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
