@@ -11,6 +11,7 @@ from isthmus import rows
 from isthmus.errors import BadInput
 
 WAYS = ("none", "zscore", "sum-zscore", "l2")
+FILLS = ("none", "zero", "mean", "median")
 
 
 def normalise(how: str, x: Any, training: Any) -> Any:
@@ -33,6 +34,22 @@ def normalise(how: str, x: Any, training: Any) -> Any:
     mean, deviation = _moments(_shares(training) if share else training)
     wide = _shares(x) if share else np.asarray(x, np.float64)
     return ((wide - mean) / deviation).astype(np.float32)
+
+
+def fill(how: str, x: Any, training: Any) -> Any:
+    """Return ``x`` (n, d) with its NaN replaced; CSR matrices have none.
+
+    * ``zero``: 0, which is the mean after ``normalise=zscore``
+    * ``mean``, ``median``: that of the column over ``training``; 0 where it has no number at all
+    """
+    if how == "none" or rows.is_sparse(x) or not (holes := np.isnan(x)).any():
+        return x
+    value = np.zeros(x.shape[1])
+    known = ~np.isnan(training).all(0)
+    if how != "zero" and known.any():
+        centre = np.nanmean if how == "mean" else np.nanmedian
+        value[known] = centre(np.asarray(training, np.float64)[:, known], axis=0)
+    return np.where(holes, value, x).astype(np.float32)
 
 
 def _l2(x: Any) -> Any:

@@ -13,7 +13,7 @@ from isthmus.errors import BadInput
 from isthmus.graph import Graph
 from isthmus_datasets.archive import Archive
 from isthmus_datasets.forms import FORMS, form_of, instances, labels
-from isthmus_datasets.normalise import WAYS, normalise
+from isthmus_datasets.normalise import FILLS, WAYS, fill, normalise
 from isthmus_datasets.options import choice, whole
 from isthmus_datasets.sampling import subset
 
@@ -38,6 +38,7 @@ class Npz(Dataset):
         "y": "name of the array of labels (default y)",
         "where": "only some rows, as in subject:3,5 (rows where the array subject is 3 or 5)",
         "normalise": "none | zscore | sum-zscore | l2, by the statistics of the training rows",
+        "fill": "none | zero | mean | median: what NaN becomes, after normalise",
         "rows": "at most this many rows, chosen at random in the proportions of the classes",
         "seed": "of the choice of rows (default: the seed of the run)",
     }
@@ -53,14 +54,17 @@ class Npz(Dataset):
         raw, y = archive.part(split)
         form = form_of(archive, raw, form)
         x = instances(archive, raw, form)
-        if how != "none":
+        filling = choice(location, "fill", FILLS, "none")
+        if how != "none" or filling != "none":
             if form == "image":
                 raise BadInput(
-                    f"{path}: normalise={how} is for features, not for images",
+                    f"{path}: normalise and fill are for features, not for images",
                     hint="networks normalise images themselves; as=table flattens them",
                 )
             training = x if split == "train" else instances(archive, archive.part("train")[0], form)
-            x = _normalised(how, x, training)
+            x = _on_features(normalise, how, x, training)
+            if filling != "none":
+                x = _on_features(fill, filling, x, _on_features(normalise, how, training, training))
         schema, y = labels(archive, y, form, x)
         if limit:
             groups = y if y is not None and not schema.is_regression else None
@@ -72,7 +76,7 @@ class Npz(Dataset):
         return Labelled(name=path.stem, schema=schema, x=x, y=y)
 
 
-def _normalised(how: str, x: Any, training: Any) -> Any:
+def _on_features(function: Any, how: str, x: Any, training: Any) -> Any:
     if isinstance(x, Graph):
-        return Graph(normalise(how, x.features, training.features), x.relations)
-    return normalise(how, x, training)
+        return Graph(function(how, x.features, training.features), x.relations)
+    return function(how, x, training)

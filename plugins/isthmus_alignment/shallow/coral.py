@@ -26,7 +26,7 @@ class CORAL(Strategy):
     the artefact. Cost O(n d² + d³), memory O(n d + d²). Several sources are pooled. With fewer
     target rows than columns the covariance is mostly noise, and a larger shrinkage helps.
     Office-Caltech SURF, mean of 12: 46.9 with a penalty chosen on the sources (source-only 46.3,
-    published 48.8), 35.7 with 1-NN (31.4); see benchmarks/office_caltech_surf.
+    published 48.8), 35.7 with 1-NN (31.4); see benchmarks/office-caltech.
     """
 
     name: ClassVar[str] = "coral"

@@ -30,7 +30,7 @@ class A2GNN(Strategy):
     Cost per epoch O(steps m width + draws sample² width), memory O((n + sample²) width). Weight,
     width and optimiser are the authors'; 10 propagations for their 30, which cost three times as
     much. Citation graphs, last epoch: 74.5 (mean of 6), source-only 70.0; airports: 45.1, 46.0;
-    see benchmarks/citation.
+    see benchmarks/graphs.
     """
 
     name: ClassVar[str] = "a2gnn"

@@ -23,7 +23,7 @@ class GraphDANN(Strategy):
     """Make the nodes of two graphs indistinguishable to a domain critic; full batch.
 
     Cost per epoch O(m width + n d width), memory O((n + m) width). The weight is UDAGCN's cap.
-    Citation graphs, last epoch: 70.3 (mean of 6), source-only 70.0; see benchmarks/citation.
+    Citation graphs, last epoch: 70.3 (mean of 6), source-only 70.0; see benchmarks/graphs.
     """
 
     name: ClassVar[str] = "graph-dann"

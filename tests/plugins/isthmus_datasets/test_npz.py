@@ -100,7 +100,7 @@ def test_images(write, load, shape):
     assert d.x.shape[1:] == d.schema.shape == (4, 5, shape[3] if len(shape) == 4 else 1)
     flat = load("npz:a.npz#as=table")
     np.testing.assert_allclose(flat.x, x.reshape(12, -1) / 255, rtol=1e-6)
-    with pytest.raises(BadInput, match="normalise=zscore is for features"):
+    with pytest.raises(BadInput, match="normalise and fill are for features"):
         load("npz:a.npz#normalise=zscore")
 
 
@@ -238,6 +238,23 @@ def test_normalising(write, load):
     share = x[1:] / x[1:].sum(1, keepdims=True)
     surf = load("npz:a.npz#normalise=sum-zscore").x
     np.testing.assert_allclose(surf, (share - share.mean(0)) / share.std(0), rtol=1e-3, atol=1e-4)
+
+
+def test_filling_holes(write, load):
+    x = np.array([[1, np.nan, np.nan], [3, 10, np.nan], [8, 30, np.nan]], np.float32)
+    write(x=x, y=np.array([0, 1, 1]), x_test=x[:1] + 1, y_test=np.array([0]))
+    assert np.isnan(load("npz:a.npz").x).sum() == 4
+    holes = {"zero": (0, 0), "mean": (20, 0), "median": (20, 0)}
+    for how, (second, third) in holes.items():
+        d = load(f"npz:a.npz#fill={how}").x
+        np.testing.assert_allclose(d, [[1, second, third], [3, 10, third], [8, 30, third]])
+        assert d.dtype == np.float32
+        test = load(f"npz:a.npz#fill={how}&split=test").x  # by the training rows
+        np.testing.assert_allclose(test, [[2, second, third]])
+    z = load("npz:a.npz#normalise=zscore&fill=mean").x
+    np.testing.assert_allclose(z[0, 1:], 0, atol=1e-6)
+    with pytest.raises(BadInput, match="fill=men"):
+        load("npz:a.npz#fill=men")
 
 
 def test_normalising_sparse_rows_and_graphs(write, load):
