@@ -9,7 +9,8 @@ from isthmus.shift.coverage import Coverage
 from isthmus.shift.priors import Priors
 from isthmus.shift.two_sample import TwoSample
 
-OUTSIDE = 0.05  # share of target rows beyond the source that weights cannot reach
+OUTSIDE = 0.1  # share of target rows beyond the source, where weights cannot reach, to put up with
+FAR = 0.25  # of such rows, from which on weights cannot be the answer
 SHARE = 0.1  # of the source's rows that weights should leave
 EFFECTIVE = 50  # rows that weights should leave
 SMALL = 0.6  # balanced accuracy of the domain classifier
@@ -71,10 +72,11 @@ def _reweighting(coverage: Coverage, by_classes: bool) -> Advice:
             "reweighting", "suits", f"the source covers the target, and weights leave {left}"
         )
     if coverage.outside > OUTSIDE:
+        enough = coverage.share >= SHARE and coverage.effective >= EFFECTIVE
         reason = f"{coverage.outside:.0%} of the target lies where the source has no rows to weigh"
-    else:
-        reason = f"weights would leave {left}"
-    return Advice("reweighting", "unlikely", reason)
+        fit = "may suit" if enough and coverage.outside <= FAR else "unlikely"
+        return Advice("reweighting", fit, reason)
+    return Advice("reweighting", "unlikely", f"weights would leave {left}")
 
 
 def _alignment(coverage: Coverage, priors: Priors | None, by_classes: bool) -> Advice:

@@ -48,10 +48,14 @@ def column_bars(columns: Sequence[Column]) -> str:
 
 
 def class_bars(classes: Sequence[str], priors: Priors) -> str:
-    """Draw the source's share and the estimated target share of each class, with its interval."""
+    """Draw the source's share and the estimated target share of each class, with its interval.
+
+    An estimate that is not to be relied on is drawn pale.
+    """
     change = np.abs(np.subtract(priors.target, priors.source))
     chosen = np.sort(np.argsort(-change, kind="stable")[:CLASSES])
     top = max(max(priors.high), max(priors.source), 1e-9)
+    known = "target" if priors.verdict in ("none shown", "label shift") else "target doubt"
     scale, step, out = (WIDTH - LABEL - 120) / top, 36, []
     for i, c in enumerate(chosen):
         y = i * step
@@ -61,7 +65,7 @@ def class_bars(classes: Sequence[str], priors: Priors) -> str:
             f"{_label(classes[c], y + 6)}"
             f'<rect class="source" x="{LABEL}" y="{y + 3}" width="{max(own, 1):.1f}" '
             'height="12"/>'
-            f'<rect class="target" x="{LABEL}" y="{y + 16}" width="{max(found, 1):.1f}" '
+            f'<rect class="{known}" x="{LABEL}" y="{y + 16}" width="{max(found, 1):.1f}" '
             'height="12"/>'
             f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y + 22}" y2="{y + 22}"/>'
             f'<line x1="{low:.1f}" x2="{low:.1f}" y1="{y + 18}" y2="{y + 26}"/>'

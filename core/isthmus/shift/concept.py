@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.shift.coverage import effective_size
-
 CONFIDENCE = 1.959963984540054  # standard normal quantile of 97.5 %
 FEWEST = 10  # labelled target instances
 EFFECTIVE = 30  # source rows that the weights leave
@@ -45,16 +43,18 @@ def concept_shift(
     support: NDArray[Any],
     y_support: NDArray[Any],
     weight: NDArray[Any],
+    effective: float,
     weighted_by: str,
 ) -> Concept:
     """Compare the support's error with the source's, ``weight`` (n_source,) to the target.
 
+    ``effective`` is what the weighted rows are worth.
     ``source`` and ``support`` are what a ``probe.Probe`` says of the labelled rows.
     """
     classes = np.issubdtype(y.dtype, np.integer)
     own = _losses(source, y, classes)
     there = np.mean([_losses(p, y_support, classes) for p in support], axis=0)
-    n, m = effective_size(weight), len(there)
+    n, m = effective, len(there)
     expected, found = float(np.average(own, weights=weight)), float(there.mean())
     interval = _newcombe if classes else _welch
     low, high = interval(

@@ -12,6 +12,8 @@ NEIGHBOURS = 5
 LANDMARKS = 2_000  # rows of each domain
 QUANTILE = 0.99
 FOLDS = 5
+WIDEST = 10.0  # times the source's spread that the pooled one may be
+LARGEST = 30.0  # logarithm of a density ratio: sums stay finite
 C = 0.1  # the discriminator's inverse penalty: separable domains still get finite odds
 
 
@@ -21,20 +23,39 @@ class Coverage:
 
     outside: float
     expected: float  # of ``outside`` when there is no shift
-    effective: float  # sample size of the weighted source, (sum w)² / sum w², in rows
+    effective: float  # rows that importance weights leave of the source
     share: float  # the same as a share of the source's rows
 
 
-def coverage(
-    x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any], rng: np.random.Generator
-) -> Coverage:
-    """Judge how ``x`` (n, d), with importance ``weight`` (n,), covers ``y`` (m, d)."""
-    effective = effective_size(weight)
+@dataclass(frozen=True, eq=False)
+class Ratio:
+    """p_target / p_source at the rows of the source (n,) and of the target (m,)."""
+
+    source: NDArray[np.float64]
+    target: NDArray[np.float64]
+
+    @property
+    def effective(self) -> float:
+        """Return how many rows the weighted source is worth.
+
+        (sum w)² / sum w² over the source is, in expectation, n / (mean of w over the target). The
+        first is blind where no source row resembles the target: all weights are then alike, and
+        alike worthless. So the smaller one counts.
+        """
+        reach = max(float(self.target.mean()), 1.0)
+        return min(effective_size(self.source), len(self.source) / reach)
+
+
+def coverage(x: NDArray[Any], y: NDArray[Any], ratio: Ratio, rng: np.random.Generator) -> Coverage:
+    """Judge how ``x`` (n, d) covers ``y`` (m, d)."""
+    # Distances are counted in the source's spread: a far target widens that of the pooled rows.
+    both, own = np.concatenate([x, y]).std(0), x.std(0)
+    scale = np.divide(both, own, out=np.ones_like(both), where=own > 0).clip(1, WIDEST)
     return Coverage(
-        outside=share_outside(x, y, rng),
+        outside=share_outside(x * scale, y * scale, rng),
         expected=1 - QUANTILE,
-        effective=effective,
-        share=effective / len(x),
+        effective=ratio.effective,
+        share=ratio.effective / len(x),
     )
 
 
@@ -53,14 +74,12 @@ def share_outside(x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator) ->
     return float((index.kneighbors(some)[0][:, -1] > reach).mean())
 
 
-def importance_weights(
-    x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return p_target / p_source at the rows of ``x`` (n,), mean 1, from a domain classifier.
+def density_ratio(x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator) -> Ratio:
+    """Estimate p_target / p_source at the rows of ``x`` (n, d) and ``y`` (m, d).
 
-    S. Bickel et al., ICML 2007. A row's score comes from a logistic model that has not seen the
-    row, and scores become odds by a second one (J. Platt, 1999): where the first tells nothing
-    about new rows, all weights are 1.
+    The odds of a domain classifier: S. Bickel et al., ICML 2007. A row's score comes from a
+    logistic model that has not seen the row, and scores become odds by a second one (J. Platt,
+    1999): where the first tells nothing about new rows, the ratio is 1 everywhere.
     """
     from isthmus.shift.probe import fit_logistic
 
@@ -71,11 +90,13 @@ def importance_weights(
     for f in range(FOLDS):
         model = fit_logistic(z[fold != f], domain[fold != f], C=C)
         score[fold == f, 0] = model.decision_function(z[fold == f])
-    score /= score.std() or 1.0
-    slope = max(float(fit_logistic(score, domain).coef_[0, 0]), 0.0)
-    log_odds = slope * score[:n, 0]
-    odds = np.exp(log_odds - log_odds.max())  # the largest is 1: the sum cannot underflow
-    return np.asarray(odds / odds.mean())
+    score = (score - score.mean()) / (score.std() or 1.0)
+    odds = fit_logistic(score, domain)
+    log_ratio = np.full(n + m, 0.0)
+    if odds.coef_[0, 0] > 0:
+        log_ratio = odds.decision_function(score) + np.log(n / m)
+    ratio = np.exp(log_ratio.clip(-LARGEST, LARGEST))
+    return Ratio(source=ratio[:n], target=ratio[n:])
 
 
 def effective_size(weight: NDArray[Any]) -> float:

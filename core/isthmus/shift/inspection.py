@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus import rows
 from isthmus.domain import Task
@@ -14,7 +13,7 @@ from isthmus.shift.advice import advise
 from isthmus.shift.axes import Coordinates, coordinates, plane
 from isthmus.shift.columns import columns
 from isthmus.shift.concept import Concept, concept_shift
-from isthmus.shift.coverage import coverage, importance_weights
+from isthmus.shift.coverage import Ratio, coverage, density_ratio, effective_size
 from isthmus.shift.distances import distances, mmd2
 from isthmus.shift.drawing import FEWEST, Drawn, draw
 from isthmus.shift.findings import Nearness, Rows, Shift
@@ -50,13 +49,13 @@ def inspect_shift(task: Task, run: Run = Run(), *, network: Architecture | None 
     run.progress("inspect", 3, steps)
     carriers = columns(*_with_extra(drawn))
     run.progress("inspect", 4, steps)
-    weight = importance_weights(z.source, z.target, rng)
-    covered = coverage(z.source, z.target, weight, rng)
+    ratio = density_ratio(z.source, z.target, rng)
+    covered = coverage(z.source, z.target, ratio, rng)
     run.progress("inspect", 5, steps)
     n_classes = len(task.schema.classes)
     model = probe(z.source, drawn.y, z.target, z.support, n_classes, rng)
     priors = estimate_priors(model, drawn.y, z.source, z.target, rng) if n_classes else None
-    concept = _concept(drawn, model, priors, weight)
+    concept = _concept(drawn, model, priors, ratio)
     # Bonferroni: any of these tests may be the one that sees the shift.
     signs = [domains.p, carriers.least_q, *([priors.p] if priors is not None else [])]
     p = min(1.0, len(signs) * min(signs))
@@ -117,19 +116,17 @@ def _with_extra(drawn: Drawn) -> tuple[Any, Any, tuple[str, ...]]:
     return parts[0], parts[1], (*drawn.names, *names)
 
 
-def _concept(
-    drawn: Drawn, model: Probe, priors: Priors | None, weight: NDArray[Any]
-) -> Concept | None:
+def _concept(drawn: Drawn, model: Probe, priors: Priors | None, ratio: Ratio) -> Concept | None:
     if drawn.y_support is None or model.support is None:
         return None
+    weight, effective, by = ratio.source, ratio.effective, "importance"
     if priors is not None and priors.verdict == "label shift":
         share, wanted = np.array(priors.source), np.array(priors.target)
-        ratio = np.divide(wanted, share, out=np.zeros_like(wanted), where=share > 0)
-        return concept_shift(
-            model.source, drawn.y, model.support, drawn.y_support, ratio[drawn.y], "class shares"
-        )
+        each = np.divide(wanted, share, out=np.zeros_like(wanted), where=share > 0)
+        weight, by = each[drawn.y], "class shares"
+        effective = effective_size(weight)
     return concept_shift(
-        model.source, drawn.y, model.support, drawn.y_support, weight, "importance"
+        model.source, drawn.y, model.support, drawn.y_support, weight, effective, by
     )
 
 

@@ -19,7 +19,7 @@ from isthmus.shift.columns import gaps, ks_p
 from isthmus.shift.probe import Probe
 from isthmus.shift.two_sample import TwoSample, two_sample
 
-LEVEL = 0.05
+LEVEL = 0.05 / 3  # one of three tests that may see a shift, of 5 % together
 MOSTLY = 0.7  # balanced accuracy up to which shares may be most of what differs
 RESOLVED = 0.01  # p-values of what is left once the shares are matched
 RESAMPLES = 200

@@ -132,10 +132,10 @@ def sentence_columns(shift: Shift) -> str:
 
 def sentence_coverage(shift: Shift) -> str:
     c = shift.coverage
-    within = c.outside <= OUTSIDE and c.share < SHARE
+    few = ", but few source rows are like it" if c.outside <= OUTSIDE and c.share < SHARE else ""
     return (
         f"{c.outside:.0%} of the target is farther from the source than its own rows are "
-        f"({c.expected:.0%} without a shift){', but few source rows are like it' if within else ''}: "
+        f"({c.expected:.0%} without a shift){few}: "
         f"importance weights leave {c.effective:.0f} effective rows ({c.share:.0%})"
     )
 
@@ -149,4 +149,4 @@ def sentence_sources(shift: Shift) -> str:
 
 
 def _p(p: float) -> str:
-    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
+    return f"p = {p:.3g}" if p >= 0.001 else "p < 0.001"
