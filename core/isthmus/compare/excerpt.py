@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 from isthmus.compare.cell import Cell
 
@@ -50,7 +51,10 @@ def sayings(cells: Sequence[Cell]) -> Excerpt:
 
 
 def _unsaid(cell: Cell, score: str) -> dict[str, str]:
-    return {} if score in cell.scores else {score or "score": "no reason was given"}
+    if score in cell.scores:
+        found = cell.scores[score]
+        return {} if isfinite(found) else {score: f"it came out as {found}"}
+    return {score or "score": "no reason was given"}
 
 
 def _excerpt(items: Iterable[tuple[str, str, Cell]]) -> Excerpt:

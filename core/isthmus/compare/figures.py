@@ -36,6 +36,7 @@ class Point:
     seconds: float
     score: float
     rival: bool = True
+    short: str = ""  # what stands beside the point in place of the name
     kind: str = "dot"  # dot, ring (some tasks lack) or diamond (an oracle)
 
 
@@ -77,7 +78,7 @@ def gain_chart(summary: Sequence[Row], *, digits: int | None = None) -> str:
 def critical_difference(ranking: Ranking) -> str:
     """Draw mean ranks on an axis, best on the left; bars join what is not shown to differ."""
     names, ranks, k = ranking.strategies, ranking.ranks, len(ranking.strategies)
-    side = 62 + max(text_width(cut(name, 20)) for name in names)
+    side = 70 + max(text_width(cut(name, 26)) for name in names)
     axis, step = 380, 20
     first, last = 1.0, float(max(k, 2))
     scale = axis / (last - first)
@@ -115,7 +116,7 @@ def critical_difference(ranking: Ranking) -> str:
         )
         out.append(f'<path class="lead" d="M{x(rank):.1f} {top}V{y}H{edge}"/>')
         out.append(
-            f'<text x="{text}" y="{y + 4}" text-anchor="{anchor}">{label(name, 20)}'
+            f'<text x="{text}" y="{y + 4}" text-anchor="{anchor}">{label(name, 26)}'
             f'<tspan class="figure"> {rank:.2f}</tspan></text>'
         )
     for (a, b), level in zip(ranking.cliques, heights, strict=True):
@@ -162,7 +163,10 @@ def pareto_plot(
         )
     ordered = sorted(points, key=lambda p: (p.name not in front, p.name != FLOOR, p.rival))
     out += [mark(p.kind, *at[p.name], "on" if p.name in front else "off") for p in points]
-    labels = place_labels({p.name: at[p.name] for p in ordered}, (left, top, left + width, bottom))
+    said = {p.name: p.short or cut(p.name, 24) for p in points}
+    labels = place_labels(
+        {p.name: at[p.name] for p in ordered}, said, (left, top, left + width, bottom)
+    )
     for name, (box, away) in labels.items():
         if away:
             x, y = at[name]
@@ -172,7 +176,7 @@ def pareto_plot(
             )
         out.append(
             f'<text class="halo {"on" if name in front else "off"}" x="{box[0]:.1f}" '
-            f'y="{box[3] - 3:.1f}">{label(name, 24)}</text>'
+            f'y="{box[3] - 3:.1f}">{label(said[name], 24)}</text>'
         )
     unnamed = [p.name for p in points if p.name not in labels]
     return svg(

@@ -27,6 +27,7 @@ from isthmus.compare.verdict import STATUSES, verdict
 
 PACKAGES = ("isthmus", "torch", "scikit-learn", "numpy")
 PICTURES = 12  # instances shown of each domain
+CROWD = 16  # points of a plot that may all have their names beside them
 STEPS = 4  # colours of the heat map on either side of zero
 Row = dict[str, Any]
 
@@ -70,7 +71,6 @@ def write_report(
     ranked = ranking(table, higher=higher, leave_out=oracles) if cells else None
     digits = decimals(per.mean)
     rows = _rows(summary, table, per)
-    plot, unnamed, shorter = _pareto(rows, higher, score)
     limit = _limit(per, table, oracles)
     page = environment.get_template("report.html.j2").render(
         title=title,
@@ -90,9 +90,7 @@ def write_report(
         ranked=ranked,
         diagram=critical_difference(ranked) if ranked and ranked.enough else "",
         no_diagram=_no_diagram(ranked),
-        pareto=plot,
-        unnamed=unnamed,
-        shorter=shorter,
+        cost=_pareto(rows, higher, score),
         selections=selections(cells, score, validators, higher=higher) if validators else [],
         troubles=troubles(cells, score),
         sayings=sayings(cells),
@@ -140,7 +138,7 @@ def _rows(summary: Sequence[Row], table: Grid, per: PerTask) -> list[Row]:
 
 
 def _limit(per: PerTask, table: Grid, oracles: set[str]) -> float:
-    """Return the gain that has the strongest colour: of the rivals' gains 95 % are smaller."""
+    """Return the size that 95 % of the rivals' gains do not exceed: the scale of the colours."""
     rivals = [i for i, s in enumerate(table.strategies) if s not in oracles and s != FLOOR]
     sizes = np.abs(per.gain[rivals])
     sizes = sizes[sizes > 0]
@@ -157,32 +155,42 @@ def _shade(gain: float | None, limit: float) -> str:
 
 def _no_diagram(ranked: Ranking | None) -> str:
     if ranked is None:
-        return "There is none: fewer than two strategies have scores on the same tasks."
+        return "No diagram: fewer than two strategies have scores on the same tasks."
     if not ranked.enough:
         return (
-            f"There is none: ranks over fewer than {ENOUGH} complete tasks show no difference, "
+            f"No diagram: ranks over fewer than {ENOUGH} complete tasks show no difference, "
             f"and here are {len(ranked.tasks)}."
         )
     return ""
 
 
-def _pareto(rows: Sequence[Row], higher: bool, score: str) -> tuple[str, list[str], list[str]]:
-    """Return the plot, the names it had no room for and those that lack tasks."""
+def _pareto(rows: Sequence[Row], higher: bool, score: str) -> Row:
+    """Return the plot and what its caption names; a crowded one has places beside its points."""
+    shown = [r for r in rows if r["cost"] and r["mean"] is not None]
+    rivals = {r["strategy"] for r in shown if r["whole"] and not r["oracle"]}
+    costs = {r["strategy"]: (r["cost"], r["mean"]) for r in shown if r["strategy"] in rivals}
+    front = pareto(costs, higher=higher)
+    crowded = len(shown) > CROWD
     points = [
         Point(
             name=r["strategy"],
             seconds=r["cost"],
             score=r["mean"],
-            rival=r["whole"] and not r["oracle"],
+            rival=r["strategy"] in rivals,
+            short=str(r["place"])
+            if crowded and r["place"] and r["strategy"] not in {*front, FLOOR}
+            else "",
             kind="diamond" if r["oracle"] else "dot" if r["whole"] else "ring",
         )
-        for r in rows
-        if r["cost"] and r["mean"] is not None
+        for r in shown
     ]
-    front = pareto({p.name: (p.seconds, p.score) for p in points if p.rival}, higher=higher)
-    shorter = [p.name for p in points if p.kind == "ring"]
     plot, unnamed = pareto_plot(points, front, score=score)
-    return plot, unnamed, shorter
+    return {
+        "plot": plot,
+        "unnamed": unnamed,
+        "crowded": crowded,
+        "shorter": [p.name for p in points if p.kind == "ring"],
+    }
 
 
 def _strip(x: Any) -> str:

@@ -7,16 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import ceil, floor, inf, log10
 
-CHARACTER = 6.9  # units of a character at the 12.5 units of the page's SVG text
+CHARACTER = 7.3  # units of a wide font's character at the 12.5 units of the page's SVG text
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def place_labels(at: Mapping[str, tuple[float, float]], frame: Box) -> dict[str, tuple[Box, bool]]:
+def place_labels(
+    at: Mapping[str, tuple[float, float]], said: Mapping[str, str], frame: Box
+) -> dict[str, tuple[Box, bool]]:
     """Find each name a box that covers no point and no other box: near its point or led to it."""
     taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in at.values()]
     found: dict[str, tuple[Box, bool]] = {}
     for name, (x, y) in at.items():
-        w = text_width(cut(name, 24))
+        w = text_width(said[name])
         for away, (dx, dy) in enumerate(_offsets(w)):
             box = (x + dx, y + dy - 8, x + dx + w, y + dy + 7)
             inside = (
@@ -34,7 +36,7 @@ def place_labels(at: Mapping[str, tuple[float, float]], frame: Box) -> dict[str,
 
 def _offsets(w: float) -> Iterable[tuple[float, float]]:
     yield from ((5, -13), (9, 0), (-w - 9, 0), (-w / 2, 15))
-    for d in (18, 30, 44, 60):
+    for d in (18, 30, 44):
         yield from ((d, -d / 1.5), (d, d / 1.5), (-w - d, -d / 1.5), (-w - d, d / 1.5))
         yield from ((-w / 2, -d), (-w / 2, d))
 
@@ -107,5 +109,6 @@ def label(text: str, most: int) -> str:
 def svg(width: float, height: float, name: str, parts: Iterable[str]) -> str:
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
-        f'role="img" aria-label="{escape(name)}">{"".join(parts)}</svg>'
+        f'style="max-width:{1.2 * width:.0f}px" role="img" aria-label="{escape(name)}">'
+        f"{''.join(parts)}</svg>"
     )

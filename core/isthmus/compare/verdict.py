@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import Any
 
 from isthmus.compare.cell import Cell
@@ -101,7 +102,7 @@ def _some(near: set[str], ranked: Ranking, most: int = 4) -> str:
 
 def _missing(cells: Sequence[Cell], score: str) -> str:
     lost: Counter[str] = Counter(
-        c.status for c in cells if c.status != "ok" or score not in c.scores
+        c.status for c in cells if c.status != "ok" or not isfinite(c.scores.get(score, nan))
     )
     if not lost:
         return f"All {len(cells)} cells have a score."
