@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import sys
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 
-from isthmus.cli.talk import Talk, table, talking
+from isthmus.cli.cells import line, summary_text
+from isthmus.cli.results import export, report, status
+from isthmus.cli.talk import Talk, talking
 from isthmus.errors import BadInput
 
 
@@ -20,6 +24,11 @@ class _Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            meant = get_close_matches(args[0], self.commands, 1) if len(args) > 1 else []
+            if meant and not Path(args[0]).exists():
+                raise click.UsageError(
+                    f"No such command {args[0]!r}. Did you mean {meant[0]!r}?", ctx
+                )
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -38,7 +47,7 @@ def compare() -> None:
 
 @compare.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: runs/STUDY.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: runs/NAME.")
 @click.option("--jobs", type=int, help="Workers; default: one for each GPU, or each core.")
 @click.option(
     "--executor",
@@ -78,7 +87,7 @@ def run(
     from isthmus.compare.study import read_study
 
     spec = read_study(study)
-    out = out or Path("runs") / study.stem
+    out = out or Path("runs") / "-".join(re.findall(r"\w+", spec.name.lower()))
     bench = Bench.open(Setup(study=spec, root=data_root, device=choose_device(device)))
     device = bench.setup.device
     if key is not None:
@@ -111,118 +120,6 @@ def run(
     talk.data(body, lambda: summary_text(body["summary"]))
     if not any(c.status == "ok" for c in cells):
         raise click.exceptions.Exit(1)
-
-
-@compare.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@talking
-def status(talk: Talk, folder: Path) -> None:
-    """Say how far the study in FOLDER is: cells by status, and what failed."""
-    from collections import Counter
-
-    from isthmus.compare.results import open_results
-
-    cells = open_results(folder).cells
-    counts = Counter(c.status for c in cells)
-    failed = Counter(
-        (c.strategy, c.status, last_line(c.reason))
-        for c in cells
-        if c.status in ("failed", "timeout")
-    )
-    troubles = [
-        {"strategy": s, "status": how, "reason": why, "cells": n}
-        for (s, how, why), n in failed.most_common()
-    ]
-
-    def text() -> str:
-        head = f"{len(cells)} cells: " + ", ".join(f"{n} {s}" for s, n in counts.most_common())
-        body = [[r["strategy"], r["status"], r["cells"], r["reason"]] for r in troubles]
-        return head + (
-            "\n" + table(["strategy", "status", "cells", "reason"], body) if body else ""
-        )
-
-    talk.data({"cells": len(cells), "status": dict(counts), "failed": troubles}, text)
-
-
-@compare.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["html", "markdown", "latex"]),
-    default="html",
-    show_default=True,
-    help="html writes FOLDER/report.html; the others are printed.",
-)
-@talking
-def report(talk: Talk, folder: Path, form: str) -> None:
-    """Write the report of the study in FOLDER from its records, finished or not."""
-    from isthmus.compare import tables
-    from isthmus.compare.results import open_results
-
-    results = open_results(folder)
-    higher = results.higher.get(results.score, True)
-    if form == "html":
-        results.write(folder)
-        talk.data({"report": str(folder / "report.html")}, lambda: str(folder / "report.html"))
-        return
-    write = tables.markdown if form == "markdown" else tables.latex
-    text = write(results.cells, score=results.score, higher=higher)
-    talk.data({"text": text}, lambda: text)
-
-
-@compare.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--to", type=click.Path(path_type=Path), help="Default: FOLDER/cells.parquet.")
-@talking
-def export(talk: Talk, folder: Path, to: Path | None) -> None:
-    """Write one row per cell as Parquet (or .csv), for DuckDB, pandas or polars."""
-    from isthmus.atomic import write_atomically
-    from isthmus.compare import tables
-    from isthmus.compare.results import open_results
-
-    to = to or folder / "cells.parquet"
-    cells = open_results(folder).cells
-    if to.suffix == ".csv":
-        write_atomically(to, tables.csv_text(cells).encode())
-    elif to.suffix == ".parquet":
-        tables.write_parquet(to, cells)
-    else:
-        raise BadInput(f"--to {to}: expected a name that ends in .parquet or .csv")
-    talk.data({"file": str(to), "cells": len(cells)}, lambda: f"{to}: {len(cells)} cells")
-
-
-def line(cell: Any) -> str:
-    """Say what became of a cell."""
-    if cell.status == "ok":
-        score = ", ".join(f"{k} {v:.4f}" for k, v in cell.scores.items())
-        what = f"{score}  ({cell.seconds:.1f} s)"
-    else:
-        what = f"{cell.status}: {last_line(cell.reason)}"
-    return f"{cell.task}  {cell.strategy}  seed {cell.seed}  {what}"
-
-
-def last_line(reason: str) -> str:
-    """Return the sentence in a reason, which may be a traceback."""
-    return (reason.strip().splitlines() or [""])[-1]
-
-
-def summary_text(summary: list[dict[str, Any]]) -> str:
-    """Lay out the summary for a terminal."""
-    head = ["strategy", "mean", "gain", "95 % interval", "tasks", "worse", "missing", "seconds"]
-    body = [
-        [
-            r["strategy"] + _mark(r),
-            r["mean"],
-            _gain(r["gain"]),
-            "" if r["low"] is None else f"{r['low']:+.3f} {r['high']:+.3f}",
-            *(r[k] for k in ("tasks", "worse", "missing")),
-            round(r["seconds"], 1),
-        ]
-        for r in summary
-    ]
-    name = summary[0]["evaluator"] if summary else ""
-    return f"{name}, mean over tasks and seeds; gain over source-only\n" + table(head, body)
 
 
 def _one(talk: Talk, bench: Any, store: Any, beginning: str, save: Path | None) -> None:
@@ -277,9 +174,5 @@ def _executor(name: str, jobs: int | None, address: str | None, device: str, thr
     return Processes(jobs=jobs or len(devices) or max(1, (cores or 1) // threads), devices=devices)
 
 
-def _mark(row: dict[str, Any]) -> str:
-    return " (oracle)" if row["oracle"] else " (few labels)" if row["few_labels"] else ""
-
-
-def _gain(value: float | None) -> str:
-    return "" if value is None else f"{value:+.4f}"
+for command in (status, report, export):
+    compare.add_command(command)

@@ -22,7 +22,7 @@ CHOSEN_BY = "information-maximisation"  # reads no target labels
 def demo(talk: Talk, out: Path) -> None:
     """Adapt a digit reader from upright to blurred digits with one strategy of every family,
     choose the best without target labels, export it, check it and write a report."""
-    from isthmus.cli.compare import line, summary_text
+    from isthmus.cli.cells import line, summary_text
     from isthmus.cli.deploy import parity_line
     from isthmus.compare.bench import Bench, Setup
     from isthmus.compare.executors.serial import Serial

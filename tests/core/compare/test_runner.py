@@ -319,3 +319,13 @@ def test_a_folder_without_a_study_is_told(tmp_path, capsys):
         main(["compare", "status", str(tmp_path)])
     assert stopped.value.code == 2
     assert "holds no study" in capsys.readouterr().err
+
+
+def test_results_go_to_a_folder_of_the_study_s_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text('name = "My study, 2nd"\n' + STUDY)
+    main(["compare", "study.toml", "--executor", "serial", "--quiet"])
+    assert (tmp_path / "runs/my-study-2nd/report.html").exists()
+    with pytest.raises(SystemExit):
+        main(["compare", "staus", "runs/my-study-2nd"])
+    assert "Did you mean 'status'" in capsys.readouterr().err
