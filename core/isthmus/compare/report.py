@@ -158,8 +158,8 @@ def _no_diagram(ranked: Ranking | None) -> str:
         return "No diagram: fewer than two strategies have scores on the same tasks."
     if not ranked.enough:
         return (
-            f"No diagram: ranks over fewer than {ENOUGH} complete tasks show no difference, "
-            f"and here are {len(ranked.tasks)}."
+            f"No diagram: ranks need at least {ENOUGH} tasks with every score to show a "
+            f"difference, and {len(ranked.tasks)} {'has' if len(ranked.tasks) == 1 else 'have'} it."
         )
     return ""
 

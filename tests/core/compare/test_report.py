@@ -198,7 +198,10 @@ def test_few_tasks_and_no_gain_claim_nothing(page):
     assert "takes at least 6" in text
     whole = page(study({"source-only": 0.0, "coral": 0.1}, tasks=3))
     assert "▲ better" not in whole
-    assert "No diagram: ranks over fewer than 6" in whole
+    assert (
+        "No diagram: ranks need at least 6 tasks with every score to show a difference, and 3 have"
+        in whole
+    )
     worse = lead(page(study({"source-only": 0.0, "coral": -0.1})))
     assert worse.startswith("No strategy gains on source-only on average")
     assert "shown to be better" in lead(page(study({"source-only": 0.0, "coral": 0.1})))
