@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 NEIGHBOURS = 5
 LANDMARKS = 2_000  # rows of each domain
 QUANTILE = 0.99
-FOLDS = 5
 WIDEST = 10.0  # times the source's spread that the pooled one may be
-LARGEST = 30.0  # logarithm of a density ratio: sums stay finite
-C = 0.1  # the discriminator's inverse penalty: separable domains still get finite odds
 
 
 @dataclass(frozen=True)
@@ -74,28 +71,23 @@ def share_outside(x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator) ->
     return float((index.kneighbors(some)[0][:, -1] > reach).mean())
 
 
-def density_ratio(x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator) -> Ratio:
-    """Estimate p_target / p_source at the rows of ``x`` (n, d) and ``y`` (m, d).
+def density_ratio(score: NDArray[Any], n: int) -> Ratio:
+    """Estimate p_target / p_source at ``n`` source rows and the target rows behind them.
 
-    The odds of a domain classifier: S. Bickel et al., ICML 2007. A row's score comes from a
-    logistic model that has not seen the row, and scores become odds by a second one (J. Platt,
-    1999): where the first tells nothing about new rows, the ratio is 1 everywhere.
+    The odds of a domain classifier: S. Bickel et al., ICML 2007. ``score`` (n + m,) is each row's
+    score by a model that has not seen it, and becomes odds by logistic regression (J. Platt,
+    1999): where scores tell nothing of new rows, the ratio is 1 everywhere.
     """
     from isthmus.shift.probe import fit_logistic
 
-    n, m = len(x), len(y)
-    z, domain = np.concatenate([x, y]), np.repeat([0, 1], [n, m])
-    score = np.zeros((n + m, 1))
-    fold = np.concatenate([rng.permutation(np.arange(k) % FOLDS) for k in (n, m)])
-    for f in range(FOLDS):
-        model = fit_logistic(z[fold != f], domain[fold != f], C=C)
-        score[fold == f, 0] = model.decision_function(z[fold == f])
-    score = (score - score.mean()) / (score.std() or 1.0)
-    odds = fit_logistic(score, domain)
-    log_ratio = np.full(n + m, 0.0)
+    m = len(score) - n
+    score = ((score - score.mean()) / (score.std() or 1.0))[:, None]
+    odds = fit_logistic(score, np.repeat([0, 1], [n, m]))
+    log_ratio = np.zeros(n + m)
     if odds.coef_[0, 0] > 0:
         log_ratio = odds.decision_function(score) + np.log(n / m)
-    ratio = np.exp(log_ratio.clip(-LARGEST, LARGEST))
+    # Where n rows of one domain show nothing, its density is below one in n: no more is known.
+    ratio = np.exp(log_ratio.clip(-np.log(m), np.log(n)))
     return Ratio(source=ratio[:n], target=ratio[n:])
 
 

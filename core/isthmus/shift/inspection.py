@@ -19,7 +19,7 @@ from isthmus.shift.drawing import FEWEST, Drawn, draw
 from isthmus.shift.findings import Nearness, Rows, Shift
 from isthmus.shift.priors import Priors, estimate_priors
 from isthmus.shift.probe import Probe, probe
-from isthmus.shift.two_sample import median_distance, two_sample
+from isthmus.shift.two_sample import median_distance, tell_apart, two_sample
 from isthmus.strategy import Run
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def inspect_shift(task: Task, run: Run = Run(), *, network: Architecture | None 
     drawn = draw(task, run, network)
     z = coordinates(drawn, rng)
     run.progress("inspect", 1, steps)
-    domains = two_sample(z.source, z.target, rng)
+    domains, score = tell_apart(z.source, z.target, rng)
     run.progress("inspect", 2, steps)
     measured = distances(z.source, z.target, rng)
     run.progress("inspect", 3, steps)
     carriers = columns(*_with_extra(drawn))
     run.progress("inspect", 4, steps)
-    ratio = density_ratio(z.source, z.target, rng)
+    ratio = density_ratio(score, len(z.source))
     covered = coverage(z.source, z.target, ratio, rng)
     run.progress("inspect", 5, steps)
     n_classes = len(task.schema.classes)

@@ -66,14 +66,14 @@ def probe(
     )
 
 
-def fit_logistic(x: NDArray[Any], y: NDArray[Any], C: float = 1.0) -> Any:
+def fit_logistic(x: NDArray[Any], y: NDArray[Any]) -> Any:
     """Return a scikit-learn logistic regression; one that has not converged will do here."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=C, max_iter=ITERATIONS).fit(x, y)
+        return LogisticRegression(max_iter=ITERATIONS).fit(x, y)
 
 
 def _fitted(x: NDArray[Any], y: NDArray[Any], n_classes: int) -> Any:

@@ -44,6 +44,16 @@ def two_sample(
 ) -> TwoSample:
     """Test whether the rows ``x`` (n, d) and ``y`` (m, d) come from one distribution.
 
+    See ``tell_apart``.
+    """
+    return tell_apart(x, y, rng, permutations)[0]
+
+
+def tell_apart(
+    x: NDArray[Any], y: NDArray[Any], rng: np.random.Generator, permutations: int = PERMUTATIONS
+) -> tuple[TwoSample, NDArray[np.float64]]:
+    """Return the test, and how much like the target each row looks to a model without it (n + m,).
+
     The best of linear and Gaussian-kernel least squares at two penalties; each permutation takes
     its best as well, so the choice costs nothing. p is at least 1 / (permutations + 1).
     O((n + m) k (k + permutations)) time, k the number of columns or of random features.
@@ -61,14 +71,16 @@ def two_sample(
         for b in range(1, permutations + 1):
             labels[inside, b] = domain[rng.permutation(inside)]
     forms = [z, _random_features(z, rng)]
-    best = np.max([a for form in forms for a in _accuracies(form, labels, fold)], axis=0)
+    found = [pair for form in forms for pair in _judged(form, labels, fold)]
+    best = np.max([accuracy for accuracy, _ in found], axis=0)
     without = best[1:] if permutations else np.array([0.5])
-    return TwoSample(
+    test = TwoSample(
         accuracy=float(best[0]),
         chance=float(np.quantile(without, 0.95)),
         p=float((1 + (without >= best[0] - 1e-12).sum()) / (permutations + 1)),
         permutations=permutations,
     )
+    return test, max(found, key=lambda pair: float(pair[0][0]))[1]
 
 
 def median_distance(z: NDArray[Any], rng: np.random.Generator, most: int = 1000) -> float:
@@ -87,13 +99,17 @@ def _random_features(z: NDArray[Any], rng: np.random.Generator) -> NDArray[np.fl
     return np.hstack([np.cos(z @ w), np.sin(z @ w)])
 
 
-def _accuracies(
+def _judged(
     z: NDArray[Any], labels: NDArray[np.bool_], fold: NDArray[Any]
-) -> list[NDArray[np.float64]]:
-    """Return the balanced accuracy of each column of ``labels`` (n, b), for each penalty."""
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return for each penalty the balanced accuracies on ``labels`` (n, b), as (b,).
+
+    And the scores of the rows, (n,), of the models of the first column.
+    """
     from scipy.linalg import cho_factor, cho_solve
 
     hits = np.zeros((len(PENALTIES), 2, labels.shape[1]))
+    scores = np.zeros((len(PENALTIES), len(z)))
     for f in np.unique(fold):
         seen, held = z[fold != f], z[fold == f]
         centre = seen.mean(0)
@@ -107,9 +123,14 @@ def _accuracies(
         for i, penalty in enumerate(PENALTIES):
             ridge = gram + penalty * level * np.eye(len(gram))
             w = cho_solve(cho_factor(ridge), cross)
-            says_target = held @ w > (middle * w).sum(0)
+            score = held @ w - (middle * w).sum(0)
+            scores[i, fold == f] = score[:, 0]
+            says_target = score > 0
             truth = labels[fold == f]
             hits[i, 1] += (says_target & truth).sum(0)
             hits[i, 0] += (~says_target & ~truth).sum(0)
     n_target = labels[:, 0].sum()
-    return [(h[0] / (len(z) - n_target) + h[1] / n_target) / 2 for h in hits]
+    return [
+        ((h[0] / (len(z) - n_target) + h[1] / n_target) / 2, s)
+        for h, s in zip(hits, scores, strict=True)
+    ]

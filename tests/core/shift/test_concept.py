@@ -10,6 +10,7 @@ import pytest
 from isthmus.shift.concept import concept_shift, wilson
 from isthmus.shift.coverage import Ratio, coverage, density_ratio, effective_size, share_outside
 from isthmus.shift.probe import probe
+from isthmus.shift.two_sample import tell_apart
 
 
 def noisy(rng, n, shift=0.0, flip=0.1):
@@ -19,12 +20,16 @@ def noisy(rng, n, shift=0.0, flip=0.1):
     return x, y.astype(np.int64)
 
 
+def ratio_of(x, y, rng):
+    return density_ratio(tell_apart(x, y, rng, permutations=0)[1], len(x))
+
+
 def judged(rng, target_flip, m=120, shift=0.7):
     x, y = noisy(rng, 1000)
     target, _ = noisy(rng, 1000, shift)
     near, labels = noisy(rng, m, shift, target_flip)
     model = probe(x, y, target, near, 2, rng)
-    ratio = density_ratio(x, target, rng)
+    ratio = ratio_of(x, target, rng)
     return concept_shift(
         model.source, y, model.support, labels, ratio.source, ratio.effective, "importance"
     )
@@ -75,7 +80,7 @@ def test_the_interval_of_a_proportion_solves_its_equation():
 def test_weights_are_the_ratio_of_the_densities():
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(3000, 1)), rng.normal(size=(1500, 1)) + 0.8
-    found = density_ratio(x, y, rng)
+    found = ratio_of(x, y, rng)
     truth = np.exp(0.8 * x[:, 0] - 0.32)
     assert np.corrcoef(np.log(found.source), np.log(truth))[0, 1] > 0.98
     assert np.average(x[:, 0], weights=found.source) == pytest.approx(0.8, abs=0.12)
@@ -86,14 +91,14 @@ def test_weights_are_the_ratio_of_the_densities():
 def test_without_a_shift_weights_are_even_also_with_as_many_columns_as_rows():
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=(150, 120)), rng.normal(size=(60, 120))
-    assert density_ratio(x, y, rng).effective > 120
+    assert ratio_of(x, y, rng).effective > 120
     assert effective_size(np.ones(7)) == 7
 
 
 def test_rows_that_are_all_alike_unlike_the_target_are_worth_little():
     rng = np.random.default_rng(7)
     x = rng.normal(size=(500, 3))
-    assert density_ratio(x, x + 30, rng).effective < 10
+    assert ratio_of(x, x + 30, rng).effective < 10
 
 
 def test_coverage_expects_one_in_a_hundred_and_sees_an_island():
