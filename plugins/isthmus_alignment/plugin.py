@@ -10,5 +10,6 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.deep.dann import DANN
     from isthmus_alignment.deep.mcc import MCC
     from isthmus_alignment.shallow.coral import CORAL
+    from isthmus_alignment.transport.linear_monge import LinearMonge
 
-    return [CORAL, DANN, MCC]
+    return [CORAL, DANN, MCC, LinearMonge]

@@ -1,0 +1,1 @@
+"""Optimal transport from the source to the target, one method per file."""
