@@ -18,14 +18,15 @@ from isthmus import rows
 DIRECT = 384  # columns up to which the Hessian is formed; above, it is only multiplied with
 CHUNK = 4_096  # rows weighted at a time, so that no second copy of x is held
 STEPS = 50
-SMALL = 1e-9  # of the loss: what a Newton step must still promise
+SMALL = 1e-8  # of the loss: a Newton step that promises less is the last one
 
 
 def log_density_ratio(x_source: Any, x_target: Any) -> NDArray[np.float64]:
     """Return ln p_target(x) / p_source(x) at the source rows, (n_source,).
 
     ``x_source`` (n_source, d) and ``x_target`` (n_target, d) are float arrays or CSR matrices.
-    About ten Newton steps: O(n d²) each up to 384 columns, O(n d) times some tens above.
+    About ten Newton steps: O(n d²) each up to 384 columns, O(n d) times some tens above. Memory
+    is one float64 copy of both.
     """
     n_source, n_target = rows.count(x_source), rows.count(x_target)
     both = standardised(rows.concatenate([x_source, x_target]))
@@ -79,7 +80,7 @@ def fit_logistic(
         step = _newton_step(x, p * (1 - p), penalty, gradient)
         promise, size = float(gradient @ step), 1.0
         if promise <= SMALL * loss:
-            break
+            return w - step[:-1], float(b - step[-1])
         while True:
             new_w, new_b = w - size * step[:-1], b - size * step[-1]
             z = x @ new_w + new_b
@@ -93,15 +94,18 @@ def fit_logistic(
 
 
 def _newton_step(x: Any, r: Any, penalty: float, gradient: Any) -> NDArray[np.float64]:
-    """Solve the Hessian, [[x'Rx + penalty I, x'r], [r'x, sum r]], for the gradient."""
+    """Solve the Hessian, [[x'Rx + penalty I, x'r], [r'x, sum r]], for the gradient, roughly."""
     d = x.shape[1]
     ridge = np.append(np.full(d, penalty), 1e-10 * len(r))  # r may underflow where all is sure
     if d <= DIRECT and not rows.is_sparse(x):
         hessian = np.diag(ridge)
+        root = np.sqrt(r)[:, None]
         for part in rows.chunks(len(r), CHUNK):
-            a = np.concatenate([x[part], np.ones((part.stop - part.start, 1))], axis=1)
-            a *= np.sqrt(r[part])[:, None]
-            hessian += a.T @ a
+            # float32 is fast, and enough: the gradient says where the optimum is.
+            a = np.multiply(x[part], root[part], dtype=np.float32, casting="same_kind")
+            hessian[:d, :d] += a.T @ a
+        hessian[:d, d] = hessian[d, :d] = x.T @ r
+        hessian[d, d] += r.sum()
         return np.asarray(np.linalg.solve(hessian, gradient))
     from scipy.sparse.linalg import LinearOperator, cg
 

@@ -30,7 +30,7 @@ def whole_matrix(p, tau):
 def test_blocks_give_the_score_of_the_whole_matrix(monkeypatch, n, k, tau):
     p = np.random.default_rng(n).dirichlet(np.full(k, 0.3), n).astype(np.float32)
     whole = whole_matrix(p, tau)
-    for block in (7, 64, 1_024):
+    for block in (7, 64, 512):
         monkeypatch.setattr(soft_neighbourhood, "BLOCK", block)
         assert soft_neighbourhood_density(p, tau) == pytest.approx(whole, rel=2e-5, abs=1e-6)
 
@@ -48,9 +48,9 @@ def test_features_of_any_sign_do_not_underflow():
 def test_equal_predictions_have_the_densest_neighbourhood(evidence, k):
     n = 30
     uniform = evidence(np.zeros(n, np.int64), np.full((n, k), 1 / k))
-    assert SoftNeighbourhoodDensity().score(uniform) == pytest.approx(math.log(n - 1), rel=1e-6)
+    assert SoftNeighbourhoodDensity().score(uniform) == pytest.approx(math.log(n - 1), abs=1e-5)
     sure = evidence(np.zeros(n, np.int64), np.eye(k)[np.zeros(n, int)])
-    assert SoftNeighbourhoodDensity().score(sure) == pytest.approx(math.log(n - 1), rel=1e-6)
+    assert SoftNeighbourhoodDensity().score(sure) == pytest.approx(math.log(n - 1), abs=1e-5)
 
 
 def test_sure_predictions_see_their_own_class_alone(evidence):
