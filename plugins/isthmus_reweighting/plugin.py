@@ -8,6 +8,7 @@ from isthmus import Strategy, hookimpl
 @hookimpl
 def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_reweighting.discriminator import Discriminator
+    from isthmus_reweighting.rulsif import RuLSIF
     from isthmus_reweighting.ulsif import ULSIF
 
-    return [Discriminator, ULSIF]
+    return [Discriminator, RuLSIF, ULSIF]

@@ -10,7 +10,7 @@ Columns are divided by the target's deviation, so that units do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,14 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import BadInput, rows
-from isthmus.learners.weighting import Reweighting
+from isthmus.learners.weighting import Reweighting, Weighted
+from isthmus_reweighting.kernels import (
+    SIGMAS,
+    VALUES,
+    Array,
+    Standardised,
+    drawn,
+    gaussian,
+    median_distance,
+)
 
-VALUES = 2**23  # in one dense block: 64 MB
 PAIRS = 20000  # leave-one-out pairs at most: beyond, the choice no longer changes
-SIGMAS = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)  # in median distances
 LAMBDAS = (1e-4, 1e-3, 1e-2, 1e-1, 1e0, 1e1)
 ALONE = (1.0, 0.1)  # bandwidth and penalty where one row leaves no pair to compare by
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,67 +49,66 @@ class ULSIF(Reweighting):
     penalty: float | None = None  # None: chosen by leave-one-out
 
     def __post_init__(self) -> None:
-        for name in ("centres", "bandwidth", "penalty"):
-            if (value := getattr(self, name)) is not None and not value > 0:
-                raise BadInput(f"ulsif: {name}={value}, expected a number above 0")
+        super().__post_init__()
+        require_positive(self, "centres", "bandwidth", "penalty")
 
-    def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> NDArray[Any]:
-        n_source, n_target = rows.count(x_source), rows.count(x_target)
-        view = Standardised(x_source, x_target)
-        # Centres and pairs are drawn in an order that depends on the content of the rows alone.
-        order_t = rows.canonical_order(x_target)[rng.permutation(n_target)]
-        order_s = rows.canonical_order(x_source)[rng.permutation(n_source)]
-        centres = view.read(x_target[order_t[: self.centres]])
-        some = view.read(x_source[order_s[: self.centres]])
-        median = _median(centres, centres) or _median(some, centres) or 1.0
-        sigmas = median * np.array(SIGMAS if self.bandwidth is None else [self.bandwidth])
-        lambdas = np.array(LAMBDAS if self.penalty is None else [self.penalty])
-        n = min(n_source, n_target, PAIRS)
-        best = (np.inf, float(sigmas[0]), float(lambdas[0]))
-        if n < 2:
-            best = (np.inf, median * (self.bandwidth or ALONE[0]), self.penalty or ALONE[1])
-        elif len(sigmas) * len(lambdas) > 1:
-            for sigma in sigmas:
-                h, gram = moments(view, x_source, x_target, centres, sigma)
-                k_s = np.concatenate([*view.kernels(x_source[order_s[:n]], centres, sigma)])
-                k_t = np.concatenate([*view.kernels(x_target[order_t[:n]], centres, sigma)])
-                errors = leave_one_out(h, gram, k_s, k_t, n_source, n_target, lambdas)
-                chosen = int(np.argmin(errors))
-                best = min(best, (float(errors[chosen]), float(sigma), float(lambdas[chosen])))
-        _, sigma, penalty = best
-        alpha = solve(*moments(view, x_source, x_target, centres, sigma), penalty)
-        found = np.concatenate([k @ alpha for k in view.kernels(x_source, centres, sigma)])
-        return np.maximum(found, 0)
+    def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> Weighted:
+        return fit_ratio(x_source, x_target, rng, 0.0, self.centres, self.bandwidth, self.penalty)
 
 
-class Standardised:
-    """Blocks of rows, dense float64, centred and divided by the target's deviation."""
-
-    def __init__(self, x_source: Any, x_target: Any) -> None:
-        self.shift, deviation = _moments(x_target)
-        mean, other = _moments(x_source)
-        # A column that is constant in the target is measured by both domains together.
-        both = np.sqrt((np.square(other) + np.square(mean - self.shift)) / 2)
-        self.scale = np.where(deviation > 0, deviation, np.where(both > 0, both, 1.0))
-
-    def read(self, x: Any) -> Array:
-        dense = np.asarray(rows.dense(x), np.float64)
-        return np.asarray((dense - self.shift) / self.scale)
-
-    def kernels(self, x: Any, centres: Array, sigma: float) -> Iterator[Array]:
-        """Yield Gaussian kernel blocks (rows, b)."""
-        for part in rows.chunks(rows.count(x), max(1, VALUES // max(centres.shape))):
-            yield np.exp(-_squares(self.read(x[part]), centres) / (2 * sigma**2))
+def require_positive(method: Any, *names: str) -> None:
+    """Refuse settings that are neither None nor above 0."""
+    for name in names:
+        if (value := getattr(method, name)) is not None and not value > 0:
+            raise BadInput(f"{method.name}: {name}={value}, expected a number above 0")
 
 
-def moments(
-    view: Standardised, x_source: Any, x_target: Any, centres: Array, sigma: float
-) -> tuple[Array, Array]:
-    """Return the paper's h (b,), mean kernel of the target, and H (b, b), of the source."""
-    b = len(centres)
-    h = sum((k.sum(0) for k in view.kernels(x_target, centres, sigma)), np.zeros(b))
-    gram = sum((k.T @ k for k in view.kernels(x_source, centres, sigma)), np.zeros((b, b)))
-    return h / rows.count(x_target), gram / rows.count(x_source)
+def fit_ratio(
+    x_source: Any,
+    x_target: Any,
+    rng: np.random.Generator,
+    alpha: float,
+    centres: int,
+    bandwidth: float | None,
+    penalty: float | None,
+) -> Weighted:
+    """Return p_target / (alpha p_target + (1 - alpha) p_source) at the source rows."""
+    n_source, n_target = rows.count(x_source), rows.count(x_target)
+    view = Standardised(x_source, x_target)
+    # Centres and pairs are drawn in an order that depends on the content of the rows alone.
+    order_s, order_t = drawn(x_source, rng), drawn(x_target, rng)
+    x_s, x_t = x_source[order_s], x_target[order_t]
+    at = view.read(x_t[:centres])
+    median = median_distance(at) or median_distance(view.read(x_s[:centres]), at) or 1.0
+    sigmas = median * np.array(SIGMAS if bandwidth is None else [bandwidth])
+    lambdas = np.array(LAMBDAS if penalty is None else [penalty])
+    n = min(n_source, n_target, PAIRS)
+    if n < 2:
+        sigmas = median * np.array([bandwidth or ALONE[0]])
+        lambdas = np.array([penalty or ALONE[1]])
+    stored = max(n_source, n_target) * len(at) <= VALUES  # then distances are computed once
+    near_s, near_t = (list(view.squares(x, at)) if stored else None for x in (x_s, x_t))
+    best: Any = None
+    for sigma in sigmas:
+        _, h_s, k_s = averages(near_s or view.squares(x_s, at), sigma, n)
+        h, h_t, k_t = averages(near_t or view.squares(x_t, at), sigma, n, second=alpha > 0)
+        errors = np.array([np.inf])
+        if n >= 2:
+            errors = leave_one_out(h, h_s, k_s, k_t, n_source, n_target, lambdas, alpha, h_t)
+        chosen = int(np.argmin(errors))
+        if best is None or errors[chosen] < best[0]:
+            gram = (1 - alpha) * h_s + alpha * h_t
+            best = (float(errors[chosen]), sigma, lambdas[chosen], h, gram)
+    error, sigma, chosen_penalty, h, gram = best
+    coefficients = solve(h, gram, chosen_penalty)
+    found = np.empty(n_source)
+    found[order_s] = np.concatenate(
+        [gaussian(block, sigma) @ coefficients for block in near_s or view.squares(x_s, at)]
+    )
+    facts = {"bandwidth": float(sigma / median), "penalty": float(chosen_penalty)}
+    if np.isfinite(error):
+        facts["held_out_objective"] = error
+    return Weighted(values=np.maximum(found, 0), found=facts)
 
 
 def solve(h: Array, gram: Array, penalty: float) -> Array:
@@ -112,53 +117,53 @@ def solve(h: Array, gram: Array, penalty: float) -> Array:
 
 
 def leave_one_out(
-    h: Array, gram: Array, k_s: Array, k_t: Array, n_s: int, n_t: int, penalties: Array
+    h: Array,
+    gram: Array,
+    k_s: Array,
+    k_t: Array,
+    n_s: int,
+    n_t: int,
+    penalties: Array,
+    alpha: float = 0.0,
+    gram_t: Array | float = 0.0,
 ) -> Array:
     """Return, per penalty, the mean error over the pairs (k_s[i], k_t[i]), each left out in turn.
 
-    ``k_s`` and ``k_t`` are kernel rows (n, b) of n distinct rows of each domain. Leaving a pair
-    out changes H and h by one term each, so Sherman-Morrison gives every fit from one.
+    ``k_s`` and ``k_t`` are kernel rows (n, b) of n distinct rows of each domain; ``h`` (b,) is the
+    target's mean kernel row, ``gram`` and ``gram_t`` (b, b) the mean products of the source's and
+    the target's. Leaving a pair out changes h by one term and the matrix by one of rank two, so
+    Woodbury's identity gives every fit from one.
     """
-    values, vectors = np.linalg.eigh(gram)
+    rest = (1 - alpha) * n_s / (n_s - 1) * gram + alpha * n_t / (n_t - 1) * gram_t
+    values, vectors = np.linalg.eigh(rest)
     s, t, g = k_s @ vectors, k_t @ vectors, h @ vectors
-    errors = []
-    for penalty in penalties:
-        inverse = 1 / (np.maximum(values, 0) + penalty * (n_s - 1) / n_s)
-        ss, st, tt = (s * s) @ inverse, (s * t) @ inverse, (t * t) @ inverse
-        sh, th = s @ (inverse * g), t @ (inverse * g)
-        left = n_s - ss  # above 0: ss is at most n_s values / (values + penalty)
-        factor = (n_s - 1) / (n_s * (n_t - 1))
-        w_s = factor * (n_t * sh - st) * (1 + ss / left)
-        w_t = factor * (n_t * (th + st * sh / left) - (tt + st * st / left))
-        w_s, w_t = np.maximum(w_s, 0), np.maximum(w_t, 0)
-        errors.append(np.square(w_s).mean() / 2 - w_t.mean())
-    return np.array(errors)
+    inverse = 1 / (np.maximum(values, 0)[:, None] + penalties)  # (b, penalties)
+    ss, st, tt = (s * s) @ inverse, (s * t) @ inverse, (t * t) @ inverse
+    sh, th = (s * g) @ inverse, (t * g) @ inverse
+    # h without t, then the correction for both terms that leave the matrix, of sizes a and c.
+    sh, th = ((n_t * v - w) / (n_t - 1) for v, w in ((sh, st), (th, tt)))
+    a, c = (1 - alpha) / (n_s - 1), alpha / (n_t - 1)
+    left_s, left_t = 1 - a * ss, 1 - c * tt
+    determinant = left_s * left_t - a * c * st * st
+    of_s = a * (left_t * sh + c * st * th) / determinant
+    of_t = c * (left_s * th + a * st * sh) / determinant
+    w_s = np.maximum(sh + ss * of_s + st * of_t, 0)
+    w_t = np.maximum(th + st * of_s + tt * of_t, 0)
+    squares = (1 - alpha) * np.square(w_s) + alpha * np.square(w_t)
+    return np.asarray((squares / 2 - w_t).mean(0))
 
 
-def _moments(x: Any) -> tuple[Array, Array]:
-    """Return mean and deviation of each column; the deviation of a constant column is 0."""
-    n, d = x.shape
-    total, largest = np.zeros(d), np.zeros(d)
-    parts = [*rows.chunks(n, max(1, VALUES // max(d, 1)))]
-    for part in parts:
-        block = np.asarray(rows.dense(x[part]), np.float64)
-        total += block.sum(0)
-        largest = np.maximum(largest, np.abs(block).max(0, initial=0.0))
-    mean, square = total / n, np.zeros(d)
-    for part in parts:
-        square += np.square(np.asarray(rows.dense(x[part]), np.float64) - mean).sum(0)
-    deviation = np.sqrt(square / n)
-    return mean, np.where(deviation > 1e-12 * largest, deviation, 0.0)
-
-
-def _squares(a: Array, b: Array) -> Array:
-    d = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
-    return np.maximum(d, 0)
-
-
-def _median(a: Array, b: Array) -> float:
-    """Return the median distance between rows, leaving out a row's distance to itself."""
-    d = np.sqrt(_squares(a, b))
-    if a is b:
-        d = d[~np.eye(len(d), dtype=bool)]
-    return float(np.median(d)) if d.size else 0.0
+def averages(
+    blocks: Iterable[NDArray[Any]], sigma: float, n: int, second: bool = True
+) -> tuple[Array, Any, Array]:
+    """Return the mean kernel row, the mean product of two, and the first n rows, in one pass."""
+    count, total, product = 0, np.zeros(1), np.zeros((1, 1))
+    first: list[Array] = []
+    for block in blocks:
+        k = gaussian(block, sigma)
+        total = total + k.sum(0)
+        if second:
+            product = product + k.T @ k
+        first.append(k[: max(n - count, 0)])
+        count += len(k)
+    return total / count, product / count, np.concatenate(first)

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from isthmus import PluginError, Run, RunFailed
+from isthmus import BadInput, PluginError, Run, RunFailed
 from isthmus.learners import Linear
-from isthmus.learners.weighting import Reweighting, diagnose
+from isthmus.learners.weighting import Reweighting, Weighted, diagnose, mean_gaps
 from isthmus.testing.domains import MAKERS
 
 TASK, HELDOUT = MAKERS["table"](0)
@@ -76,4 +77,69 @@ def test_weights_of_another_shape_are_the_plugins_fault(which):
 
 def test_diagnostics_are_what_they_say():
     found = diagnose(np.array([0.0, 0.0, 2.0, 2.0]))
+    assert found.pop("histogram")["rows"] == [2, 0, 0, 0, 0, 2, 0, 0]
     assert found == {"effective_sample_size": 2.0, "rows": 4, "largest": 2.0, "ignored_share": 0.5}
+
+
+def test_every_weight_is_in_the_histogram_once():
+    w = np.array([0.0, 0.005, 0.01, 0.3, 0.999, 1.0, 5.0, 99.0, 100.0, 1e6])
+    found = diagnose(w)["histogram"]
+    assert found["edges"] == [0.01, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0]
+    assert found["rows"] == [2, 1, 1, 1, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("power", [0.0, 0.3, 1.0])
+def test_flattening_is_a_power_of_the_weights(power):
+    ramp = GIVEN["ramp"].astype(np.float64) / GIVEN["ramp"].mean()
+    w = Named(which="ramp", flatten=power).weigh(TASK.source.x, TASK.target.x, Run().rng())
+    np.testing.assert_allclose(w, ramp**power / (ramp**power).mean())
+
+
+def test_relative_weights_are_those_of_a_mixed_denominator():
+    ramp = GIVEN["ramp"].astype(np.float64) / GIVEN["ramp"].mean()
+    given = Named(which="ramp", relative=0.4).weigh(TASK.source.x, TASK.target.x, Run().rng())
+    wanted = ramp / (0.4 * ramp + 0.6)
+    np.testing.assert_allclose(given, wanted / wanted.mean())
+    one = Named(which="one", relative=0.5).weighted(TASK.source.x, TASK.target.x, Run().rng())
+    assert one.values.sum() == pytest.approx(N)
+
+
+def test_flattened_weights_stay_within_the_bound():
+    w = Named(which="ramp", flatten=0.5, bound=1.2)
+    assert w.weigh(TASK.source.x, TASK.target.x, Run().rng()).max() == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"flatten": -0.1}, {"flatten": 1.1}, {"relative": 1.0}, {"bound": 0.0}]
+)
+def test_settings_out_of_range_are_refused(setting):
+    with pytest.raises(BadInput, match=f"named: {next(iter(setting))}="):
+        Named(**setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling(Reweighting):
+    """Weights that come with facts."""
+
+    name: ClassVar[str] = "telling"
+
+    def weights(self, x_source, x_target, rng):
+        return Weighted(values=GIVEN["ramp"], found={"held_out_objective": -0.5}, said="by halves")
+
+
+def test_what_a_method_found_and_says_reaches_the_user():
+    said = []
+    found = Telling().adapt(TASK, Run(say=said.append)).diagnostics["weights"]
+    assert found["held_out_objective"] == -0.5
+    assert said == ["by halves"]
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_right_weights_close_the_gap_of_the_means(form):
+    x_s = np.repeat([[0.0, 5.0], [1.0, 5.0]], [30, 10], axis=0)  # one quarter is 1
+    x_t = np.repeat([[0.0, 5.0], [1.0, 5.0]], [10, 30], axis=0)  # three quarters are
+    w = np.where(x_s[:, 0] == 1, 3.0, 1 / 3)
+    found = mean_gaps(form(x_s), form(x_t), w)
+    assert found["mean_gap_before"] == pytest.approx(0.5 / 0.5)  # pooled, the column is half ones
+    assert found["mean_gap_after"] == pytest.approx(0, abs=1e-12)
+    assert mean_gaps(form(x_s[:1]), form(x_s[:1]), w[:1])["mean_gap_after"] == 0.0

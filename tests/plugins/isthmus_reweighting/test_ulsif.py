@@ -8,7 +8,8 @@ import pytest
 from scipy import optimize, sparse
 
 from isthmus import BadInput
-from isthmus_reweighting.ulsif import ULSIF, Standardised, leave_one_out, moments, solve
+from isthmus_reweighting.kernels import Standardised
+from isthmus_reweighting.ulsif import ULSIF, averages, leave_one_out, solve
 
 SEED = np.random.default_rng
 
@@ -26,6 +27,12 @@ def kernel_rows(seed: int, n_source: int, n_target: int, b: int) -> tuple[Any, A
     centres = view.read(x_t[:b])
     k_s, k_t = (np.concatenate([*view.kernels(x, centres, 1.2)]) for x in (x_s, x_t))
     return k_s, k_t, moments(view, x_s, x_t, centres, 1.2)
+
+
+def moments(view: Any, x_s: Any, x_t: Any, centres: Any, sigma: float) -> tuple[Any, Any]:
+    h, _, _ = averages(view.squares(x_t, centres), sigma, 0, second=False)
+    _, gram, _ = averages(view.squares(x_s, centres), sigma, 0)
+    return h, gram
 
 
 def test_moments_are_those_of_gaussian_kernels() -> None:
