@@ -28,7 +28,7 @@ from isthmus.evaluator import judge
 from isthmus_alignment.shallow.coral import CORAL
 from isthmus_evaluators import plugin
 
-CLASSES, TURNS = 10, 3
+CLASSES, TURNS = 10, 5
 VALIDATORS = {cls.name: cls for cls in plugin.isthmus_evaluators() if not cls.reads_labels}
 
 
