@@ -10,6 +10,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.deep.dann import DANN
     from isthmus_alignment.deep.mcc import MCC
     from isthmus_alignment.shallow.coral import CORAL
+    from isthmus_alignment.shallow.subspace_alignment import SubspaceAlignment
     from isthmus_alignment.transport.linear_monge import LinearMonge
 
-    return [CORAL, DANN, MCC, LinearMonge]
+    return [CORAL, DANN, MCC, LinearMonge, SubspaceAlignment]
