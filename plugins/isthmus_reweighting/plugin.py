@@ -8,7 +8,8 @@ from isthmus import Strategy, hookimpl
 @hookimpl
 def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_reweighting.discriminator import Discriminator
+    from isthmus_reweighting.kmm import KMM
     from isthmus_reweighting.rulsif import RuLSIF
     from isthmus_reweighting.ulsif import ULSIF
 
-    return [Discriminator, RuLSIF, ULSIF]
+    return [Discriminator, KMM, RuLSIF, ULSIF]

@@ -1,0 +1,195 @@
+"""Convex quadratic programs over a box and a range of sums, by an interior-point method.
+
+Mehrotra, "On the implementation of a primal-dual interior point method", SIAM J. Optimization 2
+(1992). A first-order method was measured beside it: for Gaussian kernels in few columns 5,000
+accelerated projected steps end further from the optimum than 15 of these, at ten times the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import rows
+
+Array = NDArray[np.float64]
+STEPS = 80
+RIDGE = 1e-12  # relative; keeps a singular matrix positive where no bound is near
+CHUNK = 65536  # rows of a factor scaled at once
+
+
+class Matrix(Protocol):
+    """A symmetric positive semi-definite (n, n) matrix."""
+
+    def times(self, v: Array) -> Array:
+        """Return the product with v (n,)."""
+
+    def factor(self, diagonal: Array) -> Callable[[Array], Array]:
+        """Return what solves (matrix + diag(diagonal)) x = r for r (n, k)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """The matrix itself; a factorisation costs n³ / 3."""
+
+    matrix: Array
+
+    def times(self, v: Array) -> Array:
+        return np.asarray(self.matrix @ v)
+
+    def factor(self, diagonal: Array) -> Callable[[Array], Array]:
+        from scipy.linalg import cho_factor, cho_solve
+
+        m = self.matrix.copy()
+        m[np.diag_indices(len(m))] += diagonal
+        done = cho_factor(m.T, lower=True, overwrite_a=True, check_finite=False)
+        return lambda r: np.asarray(cho_solve(done, r, check_finite=False))
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """z z' + diag(own), z (n, m): a factorisation costs n m²."""
+
+    z: Array
+    own: Array
+
+    def times(self, v: Array) -> Array:
+        return np.asarray(self.z @ (v @ self.z) + self.own * v)
+
+    def factor(self, diagonal: Array) -> Callable[[Array], Array]:
+        from scipy.linalg import cho_factor, cho_solve
+
+        d = 1 / (self.own + diagonal)
+        inner = np.eye(self.z.shape[1])
+        for part in rows.chunks(len(d), CHUNK):
+            inner += (self.z[part] * d[part, None]).T @ self.z[part]
+        done = cho_factor(inner, lower=True, check_finite=False)
+
+        def solve(r: Array) -> Array:
+            scaled = r * d[:, None]
+            return np.asarray(scaled - d[:, None] * (self.z @ cho_solve(done, self.z.T @ scaled)))
+
+        return solve
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Solution:
+    """A feasible point (n,), its objective, and how far that is from the least at most."""
+
+    x: Array
+    objective: float
+    gap: float
+
+
+def minimise(
+    matrix: Matrix, linear: Array, upper: float, low: float, high: float, tolerance: float
+) -> Solution:
+    """Minimise x'Mx / 2 - linear'x where 0 <= x <= upper and low <= sum(x) <= high.
+
+    ``tolerance`` is the duality gap at which to stop, as a share of the objective. ``matrix`` and
+    ``linear`` (n,) should make x of about 1 and gradients of about 1. The point is feasible.
+    Cost: some 10 to 20 factorisations.
+    """
+    n = len(linear)
+    free = high - low > 1e-9 * n  # else the sum is no variable
+    total = (low + high) / 2 if free else low
+    x, y = np.full(n, min(1.0, upper / 2)), 0.0
+    # Multipliers of x >= 0, x <= upper, sum >= low and sum <= high, as ``distances`` orders them.
+    force = np.concatenate([np.ones(n), np.full(n, 1 / upper), np.ones(2 if free else 0)])
+    best = feasible(matrix, linear, x, upper, low, high)
+    for _ in range(STEPS):
+        ends = [total - low, high - total] if free else []
+        distance = np.concatenate([x, upper - x, ends])
+        mu = float(distance @ force) / len(force)
+        if mu * len(force) < 1e3 * tolerance * abs(best.objective):
+            found = feasible(matrix, linear, x, upper, low, high)
+            best = min(best, found, key=lambda s: s.objective)
+            if found.gap <= tolerance * abs(found.objective):
+                return found
+        slope = matrix.times(x) - linear
+        newton = Newton(matrix, distance, force, slope, y, total - float(x.sum()))
+        d, f, _ = newton.direction(-distance * force)
+        a = min(_reach(distance, d), _reach(force, f), 1.0)
+        after = float((distance + a * d) @ (force + a * f)) / len(force)
+        centre = mu * (after / mu) ** 3
+        d, f, dy = newton.direction(centre - distance * force - d * f)
+        a = min(0.995 * min(_reach(distance, d), _reach(force, f)), 1.0)
+        x, y, force = x + a * d[:n], y + a * dy, force + a * f
+        total += a * float(d[2 * n]) if free else 0.0
+    return best
+
+
+class Newton:
+    """The optimality conditions around one point, factored once."""
+
+    def __init__(
+        self, matrix: Matrix, distance: Array, force: Array, slope: Array, y: float, primal: float
+    ) -> None:
+        """``primal`` is what the sum lacks, ``y`` the multiplier of the sum."""
+        n = len(slope)
+        self.distance, self.force, self.primal = distance, force, primal
+        stiff = force / distance
+        self.solve = matrix.factor(stiff[:n] + stiff[n : 2 * n] + RIDGE * n)
+        self.ones = self.solve(np.ones((n, 1)))[:, 0]
+        self.dual = force[:n] - force[n : 2 * n] - slope + y
+        self.ends = len(force) > 2 * n
+        self.stiff = float(stiff[2 * n :].sum()) if self.ends else np.inf
+        self.dual_sum = float(force[2 * n] - force[2 * n + 1] - y) if self.ends else 0.0
+
+    def direction(self, target: Array) -> tuple[Array, Array, float]:
+        """Return changes of distances, forces and y; ``target`` is what their products lack."""
+        n, ratio = len(self.dual), target / self.distance
+        moved = self.solve((self.dual + ratio[:n] - ratio[n : 2 * n])[:, None])[:, 0]
+        push = self.dual_sum + float(ratio[2 * n] - ratio[2 * n + 1]) if self.ends else 0.0
+        lack = self.primal - float(moved.sum()) + push / self.stiff
+        dy = lack / (float(self.ones.sum()) + 1 / self.stiff)
+        dx, dt = moved + self.ones * dy, (push - dy) / self.stiff
+        d = np.concatenate([dx, -dx, [dt, -dt] if self.ends else []])
+        return d, (target - self.force * d) / self.distance, dy
+
+
+def project(v: Array, upper: float, low: float, high: float) -> Array:
+    """Return the nearest point to v (n,) in the box whose sum is within the range."""
+    x = np.clip(v, 0, upper)
+    wanted = float(np.clip(x.sum(), low, high))
+    if wanted == x.sum():
+        return x
+    # The sum falls as the level subtracted from v rises, linearly between these knots.
+    knots = np.sort(np.concatenate([v, v - upper]))
+    first, last = 0, len(knots) - 1
+    while last - first > 1:
+        middle = (first + last) // 2
+        above = np.clip(v - knots[middle], 0, upper).sum() > wanted
+        first, last = (middle, last) if above else (first, middle)
+    left, right = (float(np.clip(v - knots[i], 0, upper).sum()) for i in (first, last))
+    share = (left - wanted) / (left - right) if left > right else 0.0
+    level = knots[first] + share * (knots[last] - knots[first])
+    return np.clip(v - level, 0, upper)
+
+
+def feasible(
+    matrix: Matrix, linear: Array, x: Array, upper: float, low: float, high: float
+) -> Solution:
+    """Return the nearest feasible point to x, with its objective and gap."""
+    x = project(x, upper, low, high)
+    product = matrix.times(x)
+    gradient = product - linear
+    # The gap: by how much the linearised objective could still fall within the constraints.
+    order = np.sort(gradient)
+    wanted = float(np.clip(upper * (order < 0).sum(), low, high))
+    full = min(int(wanted // upper), len(order))
+    least = upper * order[:full].sum()
+    least += (wanted - full * upper) * order[full] if full < len(order) else 0.0
+    return Solution(
+        x=x, objective=float(x @ (product / 2 - linear)), gap=float(gradient @ x - least)
+    )
+
+
+def _reach(v: Array, change: Array) -> float:
+    """Return the largest step that keeps v + step * change at or above 0."""
+    falls = change < 0
+    return float((-v[falls] / change[falls]).min(initial=np.inf))
