@@ -8,8 +8,9 @@ from isthmus import Strategy, hookimpl
 @hookimpl
 def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_reweighting.discriminator import Discriminator
+    from isthmus_reweighting.kliep import KLIEP
     from isthmus_reweighting.kmm import KMM
     from isthmus_reweighting.rulsif import RuLSIF
     from isthmus_reweighting.ulsif import ULSIF
 
-    return [Discriminator, KMM, RuLSIF, ULSIF]
+    return [Discriminator, KLIEP, KMM, RuLSIF, ULSIF]
