@@ -96,7 +96,15 @@ class Evidence:
         """Return the same evidence without target labels, as a validator may see it."""
         if not isinstance(self.target, Labelled):
             return self
-        out = replace(self, target=self.target.unlabelled())
+        return self._of(self.target.unlabelled())
+
+    def told(self, labelled: Labelled) -> Evidence:
+        """Return the same evidence with the labels of its target instances."""
+        return self._of(labelled)
+
+    def _of(self, target: Domain) -> Evidence:
+        """Return the evidence on other words for the same instances; what is computed is shared."""
+        out = replace(self, target=target)
         kept = ("predictions", "source_predictions", "_observed", "_source_observed")
         out.__dict__.update({k: v for k, v in self.__dict__.items() if k in kept})
         return out

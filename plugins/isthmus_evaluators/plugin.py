@@ -28,6 +28,7 @@ def isthmus_evaluators() -> Iterable[type[Evaluator]]:
     from isthmus_evaluators.validators.prediction_entropy import Entropy
     from isthmus_evaluators.validators.reverse_validation import ReverseValidation
     from isthmus_evaluators.validators.soft_neighbourhood import SoftNeighbourhoodDensity
+    from isthmus_evaluators.validators.source_risk import SourceRisk
     from isthmus_evaluators.validators.transfer_score import ProxyTransferScore
 
     return (
@@ -56,4 +57,5 @@ def isthmus_evaluators() -> Iterable[type[Evaluator]]:
         MixVal,
         ProxyTransferScore,
         ReverseValidation,
+        SourceRisk,
     )

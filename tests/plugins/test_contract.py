@@ -18,6 +18,7 @@ from isthmus.settings import configure, parameters
 from isthmus.testing import plan
 from isthmus.testing.domains import MAKERS
 from isthmus_alignment.shallow.coral import CORAL
+from isthmus_selection.auto import Auto
 
 STEPS = 100  # of each training: the synthetic tasks are learnt by then
 FOUND = {name: cls for name, _, cls in discover(third_party=False).strategies.items()}
@@ -37,6 +38,10 @@ def cheap(strategy: Strategy) -> Strategy:
 
 def variants(cls: type[Strategy]) -> Iterator[tuple[str, Strategy, set[str]]]:
     """Yield (name, recipe, makers); a default learner that differs from the cheap one is extra."""
+    if cls is Auto:  # it tries others, which have rows of their own
+        few = ("source-only", "coral", "mcc", "graph-dann")
+        yield cls.name, Auto(candidates=few, steps=30), {"table", "image", "graph"}
+        return
     default, short = cls(), cheap(cls())
     kinds = {key for key in MAKERS if key.partition(":")[0] in cls.needs.kinds}
     yield cls.name, short, kinds

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from isthmus import rows
 from isthmus.compare.study import TaskSpec
 from isthmus.compose import load_domain, load_labelled
 from isthmus.domain import Domain, Labelled, Task
 from isthmus.errors import BadInput
+from isthmus.holdout import hold_out
 from isthmus.manager import Catalogue
 from isthmus.matching import match, match_one
 
@@ -40,7 +39,7 @@ def load_problem(
     task, said = match(sources, target, support=support, image_size=spec.image_size)
     held_out = None
     if holdout and task.sources:
-        kept, held = zip(*(_split(d, holdout, seed) for d in task.sources), strict=True)
+        kept, held = zip(*(hold_out(d, holdout, seed) for d in task.sources), strict=True)
         task, held_out = replace(task, sources=kept), replace(task, sources=held).source
     labelled = match_one(target, task.schema)[0] if isinstance(target, Labelled) else None
     if spec.test:
@@ -68,11 +67,3 @@ def load_problem(
             "data": [rows.fingerprint(d.x, getattr(d, "y", None)) for d in given],
         },
     )
-
-
-def _split(domain: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
-    """Keep a share of the rows out, chosen by content so that their order does not matter."""
-    order = rows.canonical_order(domain.x, domain.y)
-    order = order[np.random.default_rng(seed).permutation(len(order))]
-    cut = max(1, round(share * len(order)))
-    return domain.take(order[cut:]), domain.take(order[:cut])

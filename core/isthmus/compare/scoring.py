@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from isthmus.compare.problem import Problem
 from isthmus.compare.study import Study
 from isthmus.errors import BadInput, IsthmusError
@@ -28,7 +30,15 @@ def score(
     An evaluator that fails fails the cell: without its score there is nothing to compare.
     """
     schema = problem.task.schema
-    judged = Evidence(adapted=adapted, target=problem.test, source=problem.held_out, recipe=recipe)
+    unseen = blind(adapted, recipe, problem)
+    if any(catalogue.evaluators[name].reads_features for name in study.validators):
+        _ = unseen.features  # before anything predicts: one pass gives both
+        _ = unseen.source_features if unseen.source is not None else None
+    if problem.test.x is problem.task.target.x:
+        _ = unseen.predictions
+        judged = unseen.told(problem.test)
+    else:
+        judged = replace(unseen, target=problem.test)
     scores: dict[str, float] = {}
     unscored: dict[str, str] = {}
     for name in study.evaluators or (("r2",) if schema.is_regression else ("accuracy",)):
@@ -41,7 +51,6 @@ def score(
             scores[name] = float(value)
         else:
             unscored[name] = "is a table"
-    unseen = blind(adapted, recipe, problem, judged)
     for name in study.validators:
         validator = validator_of(catalogue, name)
         if not validator.applies(schema):
@@ -54,14 +63,7 @@ def score(
     return scores, unscored
 
 
-def blind(
-    adapted: Adapted, recipe: Recipe, problem: Problem, judged: Evidence | None = None
-) -> Evidence:
-    """Return what a validator may see: the target of the adaptation, and never the test data.
-
-    ``judged`` is what evaluators saw: where it is of the same instances, it is not computed again.
-    """
+def blind(adapted: Adapted, recipe: Recipe, problem: Problem) -> Evidence:
+    """Return what a validator may see: the target of the adaptation, and never the test data."""
     target = problem.task.target
-    if judged is not None and problem.test.x is target.x:
-        return judged.blind()
     return Evidence(adapted=adapted, target=target, source=problem.held_out, recipe=recipe)

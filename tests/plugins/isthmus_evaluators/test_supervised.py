@@ -151,8 +151,9 @@ def test_the_plugin_offers_every_evaluator_once():
         "mixval",
         "proxy-transfer-score",
         "reverse-validation",
+        "source-risk",
     }
-    assert len(offered) == 25
+    assert len(offered) == 26
     for cls in offered:
         assert issubclass(cls, Evaluator)
         assert cls.summary

@@ -1,0 +1,1 @@
+"""Choosing among strategies without target labels."""

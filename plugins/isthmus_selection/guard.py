@@ -1,0 +1,103 @@
+"""Is adapting better than not adapting? An interval for the gain, without target labels.
+
+The judge is the mean of all candidates' predictions on the target, each calibrated on held-out
+source data by temperature scaling (C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On calibration of
+modern neural networks, ICML 2017), in the spirit of D. Hu, M. Luo, J. Liang, C.-S. Foo, Towards
+reliable model selection for unsupervised domain adaptation, arXiv:2407.12366: their average is a
+better witness than each of them. Where two models agree there is nothing to gain; where they
+differ, the judge's probabilities say who is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.domain import Predictions
+
+LEAST = 1e-6  # a probability is at least this before its logarithm
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``low`` and ``high`` bound the estimated gain in target accuracy over source-only."""
+
+    adapt: bool
+    estimate: float
+    low: float
+    high: float
+    reason: str
+
+
+def decide(
+    judge: Floats,
+    adapted: NDArray[np.int64],
+    floor: NDArray[np.int64],
+    right: NDArray[np.bool_],
+    floor_right: NDArray[np.bool_],
+    confidence: float,
+) -> Verdict:
+    """Compare a model with source-only; both have to speak for it, or source-only stays.
+
+    ``judge`` (n, classes) and the predicted classes ``adapted`` and ``floor`` (n,) are of the
+    target; ``right`` and ``floor_right`` (m,) say which held-out source instances each gets right.
+    """
+    rows = np.arange(len(judge))
+    estimate, low, high = interval(judge[rows, adapted] - judge[rows, floor], confidence)
+    lost, _, most = interval(right.astype(float) - floor_right, confidence)
+    span = f"{estimate:+.3f} [{low:+.3f}, {high:+.3f}]"
+    if low <= 0:
+        differ = float(np.mean(adapted != floor))
+        reason = f"the estimated gain {span} is not above zero ({differ:.0%} of answers differ)"
+        return Verdict(False, estimate, low, high, reason)
+    if most < 0:
+        reason = f"it loses {-lost:.3f} in accuracy on held-out source data"
+        return Verdict(False, estimate, low, high, reason)
+    return Verdict(True, estimate, low, high, f"the estimated gain is {span}")
+
+
+def interval(differences: Floats, confidence: float) -> tuple[float, float, float]:
+    """Return the mean of independent values (n,) and its confidence interval (central limit)."""
+    mean, n = float(differences.mean()), len(differences)
+    if n < 2:
+        return mean, -math.inf, math.inf
+    error = float(differences.std(ddof=1)) / math.sqrt(n)
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * error
+    return mean, mean - half, mean + half
+
+
+def judge_of(
+    target: Sequence[Predictions], source: Sequence[Predictions], y: NDArray[np.int64]
+) -> Floats:
+    """Return the mean over candidates of calibrated predictions on the target, (n, classes).
+
+    ``source`` are their predictions on held-out source instances with labels ``y``.
+    """
+    calibrated = [tempered(p, temperature(q, y)) for p, q in zip(target, source, strict=True)]
+    return np.asarray(np.mean(calibrated, 0))
+
+
+def temperature(p: Predictions, y: NDArray[np.int64]) -> float:
+    """Return the T > 0 that minimises the log loss of softmax(ln p / T) for labels ``y``."""
+    from scipy.optimize import minimize_scalar
+
+    rows = np.arange(len(y))
+
+    def loss(log_t: float) -> float:
+        return float(-np.log(tempered(p, math.exp(log_t))[rows, y].clip(LEAST)).mean())
+
+    found = minimize_scalar(loss, bounds=(-2.0, 4.0), method="bounded")
+    return math.exp(float(found.x))
+
+
+def tempered(p: Predictions, t: float) -> Floats:
+    """Return softmax(ln p / t) of probabilities (n, classes)."""
+    z = np.log(np.asarray(p, np.float64).clip(LEAST)) / t
+    z = np.exp(z - z.max(1, keepdims=True))
+    return np.asarray(z / z.sum(1, keepdims=True))
