@@ -56,6 +56,7 @@ def penalised_components(
         return np.asarray((w - moved) / np.sqrt(penalty))
 
     n, p = rows.shape
+    k = max(1, min(k, n - 1))  # the rank of the scatter
     if p > max(DENSE, n // 2):
 
         def multiply(w: Array) -> Array:
