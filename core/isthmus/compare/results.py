@@ -47,13 +47,15 @@ class Results:
     def write(self, folder: Path) -> dict[str, Any]:
         """Write ``results.json`` and ``report.html``; return what the first holds."""
         from isthmus.compare.report import write_report
+        from isthmus.compare.selection import best_by
 
+        chosen = [c for v, up in self.validators.items() for c in best_by(self.cells, v, up)]
         body = {"cells": [dataclasses.asdict(c) for c in self.cells], "summary": self.summary()}
         write_atomically(folder / "results.json", json.dumps(body, indent=1).encode())
         write_report(
             folder / "report.html",
             self.study.name,
-            self.cells,
+            [*self.cells, *chosen],
             score=self.score,
             higher=self.higher.get(self.score, True),
             validators=self.validators,

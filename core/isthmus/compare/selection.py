@@ -20,6 +20,7 @@ from isthmus.compare.study import FLOOR
 
 ENSEMBLE = "ensemble of validators"
 ORACLE = "oracle"
+CHOOSES = "selection"  # the family of strategies that choose among others
 Place = tuple[str, int]  # task, seed
 Rule = Callable[[Sequence[Cell]], Cell | None]
 
@@ -34,7 +35,7 @@ class Selection:
     rule: str
     mean: float | None  # score reached, mean over tasks of the mean over seeds
     gain: float | None  # over always taking the floor
-    regret: float | None  # against the oracle's choice, never negative
+    regret: float | None  # against the oracle's choice; below 0 where several answer together
     negative_transfer: float | None  # share of tasks where the gain is negative
     picks: dict[str, int]  # how often it chose each strategy, most chosen first
     tasks: int
@@ -52,13 +53,20 @@ def selections(
     """Compare the validators (name: higher is better), their ensemble, the floor and the oracle.
 
     Candidates are the cells as they were run (without those of ``best_by``) that end well, have
-    the target score and read no target labels; oracles and few-label strategies are none. A rule
-    that can choose nowhere is shown without numbers and does not restrict the others.
+    the target score and read no target labels; oracles and few-label strategies are none. A
+    strategy of the family "selection" is a rule of its own, no candidate. A rule that can choose
+    nowhere, and such a strategy that lacks a pair, is shown without numbers and does not restrict
+    the others.
     """
     places = {(c.task, c.seed) for c in cells}
     candidates: dict[Place, list[Cell]] = {}
+    choosers: dict[str, dict[Place, Cell]] = {}
     for c in cells:
-        if not (c.oracle or c.few_labels) and _has(c, score):
+        if c.oracle or c.few_labels or not _has(c, score):
+            continue
+        if c.family == CHOOSES:
+            choosers.setdefault(c.strategy, {})[c.task, c.seed] = c
+        else:
             candidates.setdefault((c.task, c.seed), []).append(c)
     rules: dict[str, Rule] = {ORACLE: _by(score, higher, floor)}
     rules |= {name: _by(name, up, floor) for name, up in validators.items()}
@@ -76,10 +84,13 @@ def selections(
     }
     live = [chosen for chosen in picks.values() if chosen]
     shared = [at for at in candidates if all(at in chosen for chosen in live)]
+    picks |= {
+        name: {at: c for at, c in own.items() if at in candidates} for name, own in choosers.items()
+    }
     worth = {
         name: np.array([chosen[at].scores[score] for at in shared])
         for name, chosen in picks.items()
-        if chosen and shared
+        if shared and all(at in chosen for at in shared)
     }
     sign = 1 if higher else -1
 
@@ -128,6 +139,7 @@ def best_by(cells: Sequence[Cell], validator: str, higher: bool) -> list[Cell]:
         replace(
             choose(own) or _unchosen(own[0], f"no point of {group} has a score by {validator}"),
             strategy=f"{group} · best by {validator}",
+            family=CHOOSES,
             seconds=sum(c.seconds for c in own),
         )
         for group, places in groups.items()

@@ -113,6 +113,25 @@ def test_who_is_no_candidate():
     assert s[ORACLE].picks == {"n": 1}  # it has the target score, and no validator is asked
 
 
+def test_a_strategy_that_chooses_is_a_rule_and_no_candidate():
+    cells = [
+        cell("source-only", {"a": 0.5, "v": 0.0}),
+        cell("x", {"a": 0.7, "v": 1.0}),
+        cell("auto", {"a": 0.9, "v": 9.0}, family="selection"),
+        cell("source-only", {"a": 0.5, "v": 0.0}, task="u"),
+        cell("x", {"a": 0.6, "v": 1.0}, task="u"),
+        cell("auto", {"a": 0.5, "v": 9.0}, family="selection", task="u"),
+        cell("halfway", {"a": 1.0}, family="selection"),
+    ]
+    s = by_rule(cells, {"v": True})
+    assert s["v"].picks == s[ORACLE].picks == {"x": 2}
+    assert (s["auto"].mean, s["auto"].gain) == (pytest.approx(0.7), pytest.approx(0.2))
+    assert s["auto"].regret == pytest.approx(-0.05)  # it may beat every single strategy
+    assert s["auto"].negative_transfer == 0
+    assert (s["halfway"].mean, s["halfway"].missing) == (None, 1)
+    assert s[ORACLE].tasks == 2
+
+
 def test_rules_are_compared_on_the_same_pairs_and_the_missing_are_counted():
     cells = [*CELLS, cell("x", {"a": 0.0, "v": 0.5, "w": 1.0}, task="u", seed=1)]
     cells += [cell("x", {}, task="q", status="failed")]
@@ -191,7 +210,7 @@ def test_the_best_point_of_a_grid_is_a_strategy_of_its_own():
     ]
     first, second, third = best_by(cells, "v", True)
     assert {c.strategy for c in (first, second, third)} == {"x · best by v"}
-    assert first == replace(cells[1], strategy="x · best by v", seconds=3.0)
+    assert first == replace(cells[1], strategy="x · best by v", family="selection", seconds=3.0)
     assert (second.seed, second.settings, second.scores["a"]) == (1, {"k": 1}, 0.7)
     assert (third.task, third.status, third.scores, third.settings) == ("u", "failed", {}, {})
     assert "score by v" in third.reason
