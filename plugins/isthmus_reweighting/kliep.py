@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isthmus import BadInput, rows
-from isthmus.learners.weighting import Reweighting, Weighted
+from isthmus.learners.weighting import Reweighting, Weighted, require_positive
 from isthmus_reweighting.kernels import SIGMAS, Array, Standardised, drawn
 from isthmus_reweighting.mixture import proportions
-from isthmus_reweighting.ulsif import require_positive
 
 COMPARED = 2000  # target rows that bandwidths are compared on, at most
 ROUGH = 1e-4  # optimality in nats of the fits that are only compared

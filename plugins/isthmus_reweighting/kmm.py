@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isthmus import BadInput, rows
-from isthmus.learners.weighting import Reweighting, Weighted
+from isthmus.learners.weighting import Reweighting, Weighted, require_positive
 from isthmus_reweighting.kernels import VALUES, Array, Standardised, gaussian, squares
 from isthmus_reweighting.quadratic import Dense, LowRank, Matrix, minimise
-from isthmus_reweighting.ulsif import require_positive
 
 EXACT = 4000  # rows up to which the kernel matrix is formed
 SAMPLE = 1000  # rows that the median distance is taken of

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from isthmus import BadInput
-from isthmus.learners.weighting import Reweighting, Weighted
-from isthmus_reweighting.ulsif import fit_ratio, require_positive
+from isthmus.learners.weighting import Reweighting, Weighted, require_positive
+from isthmus_reweighting.ulsif import fit_ratio
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import BadInput, rows
-from isthmus.learners.weighting import Reweighting, Weighted
+from isthmus import rows
+from isthmus.learners.weighting import Reweighting, Weighted, require_positive
 from isthmus_reweighting.kernels import (
     SIGMAS,
     VALUES,
@@ -54,13 +54,6 @@ class ULSIF(Reweighting):
 
     def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> Weighted:
         return fit_ratio(x_source, x_target, rng, 0.0, self.centres, self.bandwidth, self.penalty)
-
-
-def require_positive(method: Any, *names: str) -> None:
-    """Refuse settings that are neither None nor above 0."""
-    for name in names:
-        if (value := getattr(method, name)) is not None and not value > 0:
-            raise BadInput(f"{method.name}: {name}={value}, expected a number above 0")
 
 
 def fit_ratio(

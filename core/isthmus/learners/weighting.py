@@ -115,6 +115,13 @@ class Reweighting(Strategy):
         return dataclasses.replace(adapted, diagnostics=diagnostics)
 
 
+def require_positive(method: Reweighting, *names: str) -> None:
+    """Refuse settings that are neither None nor above 0."""
+    for name in names:
+        if (value := getattr(method, name)) is not None and not value > 0:
+            raise BadInput(f"{method.name}: {name}={value}, expected a number above 0")
+
+
 def diagnose(w: NDArray[Any]) -> dict[str, Any]:
     """Return what a user needs to trust weights (n,) of mean about 1."""
     counts = np.bincount(np.searchsorted(EDGES, w, side="right"), minlength=len(EDGES) + 1)
