@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import ot
+import pytest
+from scipy.optimize import linear_sum_assignment, linprog
+
+from isthmus_alignment.transport.coupling import entropic, exact, uniform
+
+
+def costs(seed: int, n: int = 30, m: int = 40):
+    rng = np.random.default_rng(seed)
+    return np.square(rng.normal(size=(n, 1, 3)) - rng.normal(size=(1, m, 3))).sum(2)
+
+
+def kl(p, q):
+    return (np.where(p > 0, p * np.log(np.where(p > 0, p, 1) / q), 0) - p + q).sum()
+
+
+def test_an_exact_plan_meets_its_marginals_and_is_sparse():
+    found = exact(costs(0), 10**6)
+    np.testing.assert_allclose(found.plan.sum(0), uniform(40), atol=1e-15)
+    np.testing.assert_allclose(found.plan.sum(1), uniform(30), atol=1e-15)
+    assert found.plan.min() >= 0
+    assert np.count_nonzero(found.plan) <= 69
+    assert found.converged
+    assert found.error < 1e-12
+
+
+def test_an_exact_plan_is_as_cheap_as_a_linear_programs():
+    cost = costs(1, 8, 11)
+    rows = np.repeat(np.eye(8), 11, axis=1)
+    columns = np.tile(np.eye(11), 8)
+    lp = linprog(
+        cost.ravel(),
+        A_eq=np.vstack([rows, columns]),
+        b_eq=np.concatenate([uniform(8), uniform(11)]),
+    )
+    assert (exact(cost, 10**6).plan * cost).sum() == pytest.approx(lp.fun, rel=1e-9)
+
+
+def test_between_domains_of_one_size_an_exact_plan_is_an_assignment():
+    cost = costs(2, 25, 25)
+    found = np.zeros((25, 25))
+    found[linear_sum_assignment(cost)] = 1 / 25
+    np.testing.assert_allclose(exact(cost, 10**6).plan, found, atol=1e-15)
+
+
+def test_an_exact_solver_that_runs_out_of_pivots_says_so():
+    assert not exact(costs(3), 5).converged
+
+
+@pytest.mark.parametrize("reg", [10, 1, 0.1])
+def test_an_entropic_plan_is_pots(reg):
+    cost = costs(4)
+    found = entropic(cost, reg, iterations=10**5, tolerance=1e-12)
+    wanted = ot.sinkhorn(
+        uniform(30), uniform(40), cost, reg, "sinkhorn_log", numItermax=10**5, stopThr=1e-13
+    )
+    assert found.converged
+    np.testing.assert_allclose(found.plan, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("reg", [1, 0.1, 0.03])
+def test_an_entropic_plan_meets_its_marginals(reg):
+    found = entropic(costs(5), reg, iterations=10**5, tolerance=1e-6)
+    assert found.converged
+    np.testing.assert_allclose(found.plan.sum(1), uniform(30), rtol=1e-12)
+    off = np.abs(found.plan.sum(0) - uniform(40)).sum()
+    assert off <= 1e-6 * (1 + 1e-3)
+    assert found.error == pytest.approx(off, rel=1e-2)
+
+
+def test_what_it_says_of_the_columns_is_what_they_are():
+    for iterations in (1, 2, 7, 50):
+        found = entropic(costs(5), 0.3, iterations=iterations)
+        off = np.abs(found.plan.sum(0) - uniform(40)).sum()
+        assert 1e-6 < off == pytest.approx(found.error, rel=0.2)
+        assert not found.converged
+
+
+def test_a_strong_entropy_makes_a_product_of_the_marginals():
+    found = entropic(costs(6), 1e6)
+    np.testing.assert_allclose(found.plan, 1 / 1200, rtol=1e-4)
+
+
+def test_a_weak_entropy_approaches_the_exact_plan():
+    cost = costs(7, 12, 12)
+    got = entropic(cost, 1e-3 * np.median(cost), iterations=10**5)
+    np.testing.assert_allclose(got.plan, exact(cost, 10**6).plan, atol=1e-3 / 12)
+
+
+def test_a_tiny_entropy_stays_finite():
+    """exp(-cost / reg) alone would underflow to a plan of zeros and divide by it."""
+    found = entropic(costs(8), 1e-5, iterations=200)
+    assert np.isfinite(found.plan).all()
+    assert np.isfinite(found.potential).all()
+    np.testing.assert_allclose(found.plan.sum(1), uniform(30), rtol=1e-9)
+    assert not found.converged
+    assert found.error > 1e-6
+
+
+def test_a_start_near_the_end_saves_iterations():
+    cost = costs(9)
+    end = entropic(cost, 0.05, iterations=10**5, tolerance=1e-12)
+    assert not entropic(cost, 0.05, iterations=3).converged
+    again = entropic(cost, 0.05, iterations=5, tolerance=1e-9, start=end.potential)
+    assert again.converged
+    assert not entropic(cost, 0.05, iterations=50, tolerance=1e-4).converged
+    np.testing.assert_allclose(again.plan, end.plan, atol=1e-9)
+
+
+@pytest.mark.parametrize(("reg", "relax"), [(0.5, 1.0), (0.05, 0.2), (0.01, 3.0)])
+def test_a_relaxed_plan_is_pots(reg, relax):
+    cost = costs(10)
+    found = entropic(cost, reg, relax=relax, iterations=10**5, tolerance=1e-12)
+    wanted = ot.unbalanced.sinkhorn_knopp_unbalanced(
+        uniform(30), uniform(40), cost, reg, relax, "kl", numItermax=10**5, stopThr=1e-14
+    )
+    assert found.converged
+    np.testing.assert_allclose(found.plan, wanted, atol=1e-9)
+
+
+def test_a_relaxed_plan_is_the_minimum_of_its_objective():
+    cost, reg, relax = costs(11, 6, 7), 0.3, 0.8
+    a, b = uniform(6), uniform(7)
+
+    def value(p):
+        ends = kl(p.sum(1), a) + kl(p.sum(0), b)
+        return (p * cost).sum() + reg * kl(p, np.outer(a, b)) + relax * ends
+
+    plan = entropic(cost, reg, relax=relax, tolerance=1e-13).plan
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        assert value(plan) < value(plan * (1 + 1e-3 * rng.normal(size=plan.shape)))
+
+
+def test_far_rows_lose_their_mass_when_marginals_are_relaxed():
+    cost = np.array([[0.0, 0.1], [0.1, 0.0], [50.0, 50.0]])
+    mass = entropic(cost, 0.1, relax=1.0, tolerance=1e-9).plan.sum(1)
+    assert mass[2] < 1e-6 * mass[0]
+    met = entropic(cost, 0.1, relax=1e6, iterations=10**4, tolerance=1e-9).plan.sum(1)
+    np.testing.assert_allclose(met, 1 / 3, rtol=1e-3)
+
+
+def test_duplicates_and_equal_costs_are_no_trouble():
+    for cost in (np.zeros((3, 5)), np.ones((1, 4)), np.ones((4, 1))):
+        n, m = cost.shape
+        np.testing.assert_allclose(entropic(cost, 0.1).plan, 1 / (n * m), rtol=1e-12)
+        np.testing.assert_allclose(exact(cost, 1000).plan.sum(1), 1 / n, rtol=1e-12)
+
+
+def test_the_cost_is_left_alone():
+    cost = costs(12)
+    kept = cost.copy()
+    entropic(cost, 0.1, start=np.ones(40)), exact(cost, 1000)
+    np.testing.assert_array_equal(cost, kept)
