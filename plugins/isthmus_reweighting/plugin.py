@@ -7,22 +7,28 @@ from isthmus import Strategy, hookimpl
 
 @hookimpl
 def isthmus_strategies() -> list[type[Strategy]]:
+    from isthmus_reweighting.bbse import BBSE
     from isthmus_reweighting.discriminator import Discriminator
     from isthmus_reweighting.gaussian_ratio import GaussianRatio
     from isthmus_reweighting.kernel_density import KernelDensityRatio
     from isthmus_reweighting.kliep import KLIEP
     from isthmus_reweighting.kmm import KMM
+    from isthmus_reweighting.mlls import MLLS
     from isthmus_reweighting.nearest_neighbour import NearestNeighbourWeights
+    from isthmus_reweighting.rlls import RLLS
     from isthmus_reweighting.rulsif import RuLSIF
     from isthmus_reweighting.ulsif import ULSIF
 
     return [
+        BBSE,
         Discriminator,
         GaussianRatio,
         KernelDensityRatio,
         KLIEP,
         KMM,
+        MLLS,
         NearestNeighbourWeights,
+        RLLS,
         RuLSIF,
         ULSIF,
     ]
