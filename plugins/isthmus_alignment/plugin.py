@@ -9,12 +9,14 @@ from isthmus import Strategy, hookimpl
 def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.deep.dann import DANN
     from isthmus_alignment.deep.mcc import MCC
+    from isthmus_alignment.shallow.bda import BDA
     from isthmus_alignment.shallow.coral import CORAL
     from isthmus_alignment.shallow.gfk import GFK
+    from isthmus_alignment.shallow.jda import JDA
     from isthmus_alignment.shallow.subspace_alignment import SubspaceAlignment
     from isthmus_alignment.shallow.tca import TCA
     from isthmus_alignment.transport.emd import OTEMD
     from isthmus_alignment.transport.entropic import OTSinkhorn
     from isthmus_alignment.transport.linear_monge import LinearMonge
 
-    return [CORAL, DANN, MCC, LinearMonge, SubspaceAlignment, TCA, GFK, OTEMD, OTSinkhorn]
+    return [CORAL, DANN, MCC, LinearMonge, SubspaceAlignment, TCA, GFK, OTEMD, OTSinkhorn, JDA, BDA]

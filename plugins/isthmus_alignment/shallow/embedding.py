@@ -35,9 +35,7 @@ class Embedding:
         """Return what a fitted learner calls each target row: its pseudo-labels (n_target,)."""
         return fitted.predict(self.z_target.astype(np.float32)).argmax(1)
 
-    def deploy(
-        self, fitted: TorchAdapted, diagnostics: dict[str, Any] | None = None
-    ) -> TorchAdapted:
+    def deploy(self, fitted: TorchAdapted, **diagnostics: Any) -> TorchAdapted:
         """Put the steps in front of what was fitted; ``diagnostics`` are JSON values."""
         return deploy(fitted, self.pair, target=self.steps, diagnostics=diagnostics)
 

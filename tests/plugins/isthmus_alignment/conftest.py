@@ -14,7 +14,12 @@ def shifted() -> Callable[..., tuple[Task, Labelled]]:
     """Return what draws two domains of d columns: the target is mixed, moved, and labelled."""
 
     def draw(
-        n_source: int = 60, n_target: int = 50, d: int = 8, classes: int = 3, seed: int = 0
+        n_source: int = 60,
+        n_target: int = 50,
+        d: int = 8,
+        classes: int = 3,
+        seed: int = 0,
+        noise: float = 1.0,
     ) -> tuple[Task, Labelled]:
         rng = np.random.default_rng(seed)
         names = tuple("abcdefgh"[:classes])
@@ -24,7 +29,7 @@ def shifted() -> Callable[..., tuple[Task, Labelled]]:
 
         def domain(name: str, n: int, moved: bool) -> Labelled:
             y = np.arange(n) % classes
-            x: Any = centres[y] + rng.normal(size=(n, d))
+            x: Any = centres[y] + noise * rng.normal(size=(n, d))
             x = x @ mix + 0.5 if moved else x
             return Labelled(name=name, schema=schema, x=x.astype(np.float32), y=y)
 
