@@ -7,6 +7,7 @@ from isthmus import Strategy, hookimpl
 
 @hookimpl
 def isthmus_strategies() -> list[type[Strategy]]:
+    from isthmus_reweighting.balanced import BalancedWeighting
     from isthmus_reweighting.bbse import BBSE
     from isthmus_reweighting.discriminator import Discriminator
     from isthmus_reweighting.gaussian_ratio import GaussianRatio
@@ -17,9 +18,12 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_reweighting.nearest_neighbour import NearestNeighbourWeights
     from isthmus_reweighting.rlls import RLLS
     from isthmus_reweighting.rulsif import RuLSIF
+    from isthmus_reweighting.tradaboost import TrAdaBoost
+    from isthmus_reweighting.tradaboost_r2 import TrAdaBoostR2
     from isthmus_reweighting.ulsif import ULSIF
 
     return [
+        BalancedWeighting,
         BBSE,
         Discriminator,
         GaussianRatio,
@@ -30,5 +34,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
         NearestNeighbourWeights,
         RLLS,
         RuLSIF,
+        TrAdaBoost,
+        TrAdaBoostR2,
         ULSIF,
     ]
