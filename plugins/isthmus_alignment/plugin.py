@@ -15,8 +15,22 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.shallow.jda import JDA
     from isthmus_alignment.shallow.subspace_alignment import SubspaceAlignment
     from isthmus_alignment.shallow.tca import TCA
+    from isthmus_alignment.transport.class_reg import OTClassReg
     from isthmus_alignment.transport.emd import OTEMD
     from isthmus_alignment.transport.entropic import OTSinkhorn
     from isthmus_alignment.transport.linear_monge import LinearMonge
 
-    return [CORAL, DANN, MCC, LinearMonge, SubspaceAlignment, TCA, GFK, OTEMD, OTSinkhorn, JDA, BDA]
+    return [
+        CORAL,
+        DANN,
+        MCC,
+        LinearMonge,
+        SubspaceAlignment,
+        TCA,
+        GFK,
+        OTEMD,
+        OTSinkhorn,
+        JDA,
+        BDA,
+        OTClassReg,
+    ]

@@ -27,6 +27,8 @@ from isthmus_alignment.transport.cost import ground_cost, units
 from isthmus_alignment.transport.coupling import Coupling
 
 Solve = Callable[[NDArray[np.float64], Labels], Coupling]  # of costs, and of the source's labels
+# Costs (n, m) of some source rows and some target rows, and which these are.
+Join = Callable[[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
 MASSLESS = 1e-6  # of its share: a row that keeps less has no counterpart to speak of
 
 
@@ -58,11 +60,15 @@ class Coupled:
             )
         self.diagnostics: dict[str, Any] = {}
 
-    def solve(self, solve: Solve) -> Iterator[Problem]:
-        """Yield each problem solved; the same parts at every call. Costs have the median 1."""
+    def solve(self, solve: Solve, join: Join | None = None) -> Iterator[Problem]:
+        """Yield each problem solved; the same parts at every call.
+
+        Costs have the median 1; ``join`` makes others of them.
+        """
         stopped, error, cost_of_plan = 0, 0.0, 0.0
         for i, (s, t) in enumerate(self.batches.pairs(*self.size, self.run.rng())):
             cost = ground_cost(self.source.x[s], self.x[t], self.unit)
+            cost = cost if join is None else join(cost, s, t)
             found = solve(cost, self.source.y[s])
             stopped += not found.converged
             error = max(error, found.error)
