@@ -25,9 +25,10 @@ from isthmus.manager import Catalogue, discover
 from isthmus.shift import Shift, inspect_shift
 from isthmus.strategy import Run
 from isthmus_selection.contenders import FLOOR, contenders
-from isthmus_selection.guard import Verdict, decide, judge_of
+from isthmus_selection.guard import Verdict, decide, judge_of, voices
 
 GROWTH = 4  # of the rows from one round to the next, as half of the candidates leave
+DOUBTFUL = 0.5  # expected accuracy below which the answer comes with a warning
 AGREEMENT = "agreement"  # with the mean prediction of all candidates
 
 
@@ -61,10 +62,11 @@ class Auto(Strategy):
 
     candidates: tuple[str, ...] = ()  # names; none: all that are installed
     validators: tuple[str, ...] = ("source-risk", "information-maximisation")
-    members: int = 3  # how many answer together; 1: a single strategy
+    members: int = 5  # how many answer together; 1: a single strategy
     holdout: float = 0.2  # share of the source that candidates do not learn from
     rows: int = 2000  # of each domain in the first round
     confidence: float = 0.95  # of the guard's interval
+    margin: float = 0.005  # the least gain in accuracy that is worth adapting for
     steps: int | None = None  # of each candidate that is trained; none: as many as it is made for
     network: Backbone | None = None  # for images, as --backbone gives it
 
@@ -100,12 +102,18 @@ class Auto(Strategy):
             **self._told(shift, {**found.unfit, **left_out}),
             "candidates": [{"strategy": t.name, "scores": dict(t.scores)} for t in ranked],
             "gain": {"estimate": verdict.estimate, "low": verdict.low, "high": verdict.high},
+            "expected_accuracy": verdict.expected,
             "confidence": self.confidence,
             "reason": verdict.reason,
         }
         run.say(f"best by {' and '.join((*self.validators, AGREEMENT))}: {_names(best)}")
         if left_out:
             run.say("left out: " + _grouped(left_out))
+        if verdict.expected < DOUBTFUL:
+            run.say(
+                f"warning: the candidates contradict each other, at most {verdict.expected:.0%} of "
+                "their answers are right if they are calibrated: label some target instances"
+            )
         if not verdict.adapt or [t.name for t in best] == [FLOOR]:
             run.say(f"source-only: the evidence is against adapting, as {verdict.reason}")
             return self._answer([FLOOR], found.strategies, task, run, told)
@@ -180,6 +188,7 @@ class Auto(Strategy):
             together[1].argmax(1) == y,
             floor.source.argmax(1) == y,
             self.confidence,
+            self.margin,
         )
 
     def _answer(
@@ -219,8 +228,9 @@ def _tie(trial: Trial) -> tuple[bool, str]:
 
 
 def _with_agreement(trials: list[Trial]) -> list[Trial]:
-    """Add how often each candidate says what the mean of all of them says."""
-    mean = np.mean([t.target for t in trials], 0).argmax(1)
+    """Add how often each candidate says what all of them say together, twins with one voice."""
+    predictions = [t.target for t in trials]
+    mean = np.tensordot(voices(predictions), predictions, 1).argmax(1)
     return [
         replace(t, scores={**t.scores, AGREEMENT: float((t.target.argmax(1) == mean).mean())})
         for t in trials

@@ -1,6 +1,6 @@
 """Is adapting better than not adapting? An interval for the gain, without target labels.
 
-The judge is the mean of all candidates' predictions on the target, each calibrated on held-out
+The judge is a mean of all candidates' predictions on the target, each calibrated on held-out
 source data by temperature scaling (C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On calibration of
 modern neural networks, ICML 2017), in the spirit of D. Hu, M. Luo, J. Liang, C.-S. Foo, Towards
 reliable model selection for unsupervised domain adaptation, arXiv:2407.12366: their average is a
@@ -21,17 +21,22 @@ from numpy.typing import NDArray
 from isthmus.domain import Predictions
 
 LEAST = 1e-6  # a probability is at least this before its logarithm
+TWINS = 8  # how fast candidates that answer alike come to share one voice
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``low`` and ``high`` bound the estimated gain in target accuracy over source-only."""
+    """``low`` and ``high`` bound the estimated gain in target accuracy over source-only.
+
+    ``expected`` is the accuracy of the judge on the target by its own account.
+    """
 
     adapt: bool
     estimate: float
     low: float
     high: float
+    expected: float
     reason: str
 
 
@@ -42,24 +47,27 @@ def decide(
     right: NDArray[np.bool_],
     floor_right: NDArray[np.bool_],
     confidence: float,
+    margin: float,
 ) -> Verdict:
-    """Compare a model with source-only; both have to speak for it, or source-only stays.
+    """Compare a model with source-only; both domains have to speak for it, or source-only stays.
 
     ``judge`` (n, classes) and the predicted classes ``adapted`` and ``floor`` (n,) are of the
     target; ``right`` and ``floor_right`` (m,) say which held-out source instances each gets right.
     """
     rows = np.arange(len(judge))
-    estimate, low, high = interval(judge[rows, adapted] - judge[rows, floor], confidence)
+    gain = interval(judge[rows, adapted] - judge[rows, floor], confidence)
     lost, _, most = interval(right.astype(float) - floor_right, confidence)
-    span = f"{estimate:+.3f} [{low:+.3f}, {high:+.3f}]"
-    if low <= 0:
+    span = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*gain)
+    adapt, reason = True, f"the estimated gain is {span}"
+    if gain[1] <= margin:
         differ = float(np.mean(adapted != floor))
-        reason = f"the estimated gain {span} is not above zero ({differ:.0%} of answers differ)"
-        return Verdict(False, estimate, low, high, reason)
-    if most < 0:
-        reason = f"it loses {-lost:.3f} in accuracy on held-out source data"
-        return Verdict(False, estimate, low, high, reason)
-    return Verdict(True, estimate, low, high, f"the estimated gain is {span}")
+        reason = (
+            f"the estimated gain {span} is not above {margin:g} ({differ:.0%} of answers differ)"
+        )
+        adapt = False
+    elif most < 0:
+        adapt, reason = False, f"it loses {-lost:.3f} in accuracy on held-out source data"
+    return Verdict(adapt, *gain, float(judge.max(1).mean()), reason)
 
 
 def interval(differences: Floats, confidence: float) -> tuple[float, float, float]:
@@ -77,10 +85,23 @@ def judge_of(
 ) -> Floats:
     """Return the mean over candidates of calibrated predictions on the target, (n, classes).
 
-    ``source`` are their predictions on held-out source instances with labels ``y``.
+    ``source`` are their predictions on held-out source instances with labels ``y``. Each
+    candidate counts as its voice does.
     """
     calibrated = [tempered(p, temperature(q, y)) for p, q in zip(target, source, strict=True)]
-    return np.asarray(np.mean(calibrated, 0))
+    return np.asarray(np.tensordot(voices(target), calibrated, 1))
+
+
+def voices(target: Sequence[Predictions]) -> Floats:
+    """Return how much each candidate counts, (candidates,) with sum 1.
+
+    1 / sum over all candidates of (share of instances that both answer alike) ** TWINS: strategies
+    that hardly differ have one voice together, however many of them are installed.
+    """
+    labels = np.stack([p.argmax(1) for p in target])
+    alike = np.stack([(labels == own).mean(1) for own in labels])
+    voice = 1 / (alike**TWINS).sum(1)
+    return np.asarray(voice / voice.sum())
 
 
 def temperature(p: Predictions, y: NDArray[np.int64]) -> float:

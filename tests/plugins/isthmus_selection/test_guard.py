@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from isthmus_selection.guard import decide, interval, judge_of, temperature, tempered
+from isthmus_selection.guard import decide, interval, judge_of, temperature, tempered, voices
 
 RNG = np.random.default_rng(0)
 
@@ -68,7 +68,7 @@ def case(n=400, right=0.9, floor=0.6):
 def test_a_better_model_passes_with_an_interval_that_holds_its_gain():
     judge, adapted, floor = case()
     even = np.ones(100, bool)
-    verdict = decide(judge, adapted, floor, even, even, 0.95)
+    verdict = decide(judge, adapted, floor, even, even, 0.95, 0.0)
     assert verdict.adapt
     assert 0.1 < verdict.low < verdict.estimate < verdict.high < 0.4
 
@@ -76,17 +76,35 @@ def test_a_better_model_passes_with_an_interval_that_holds_its_gain():
 def test_a_worse_model_and_one_that_says_the_same_do_not_pass():
     judge, adapted, floor = case(right=0.6, floor=0.9)
     even = np.ones(100, bool)
-    worse = decide(judge, adapted, floor, even, even, 0.95)
+    worse = decide(judge, adapted, floor, even, even, 0.95, 0.0)
     assert not worse.adapt
-    assert "not above zero" in worse.reason
-    same = decide(judge, floor, floor, even, even, 0.95)
+    assert "not above 0" in worse.reason
+    same = decide(judge, floor, floor, even, even, 0.95, 0.0)
     assert (same.adapt, same.estimate, same.low, same.high) == (False, 0, 0, 0)
 
 
 def test_a_model_that_loses_on_the_source_does_not_pass():
     judge, adapted, floor = case()
     lost = np.arange(100) < 80
-    verdict = decide(judge, adapted, floor, lost, np.ones(100, bool), 0.95)
+    verdict = decide(judge, adapted, floor, lost, np.ones(100, bool), 0.95, 0.0)
     assert not verdict.adapt
     assert "0.200" in verdict.reason
     assert "source" in verdict.reason
+
+
+def test_a_gain_below_the_margin_is_not_worth_it():
+    judge, adapted, floor = case()
+    even = np.ones(100, bool)
+    gain = decide(judge, adapted, floor, even, even, 0.95, 0.0)
+    assert not decide(judge, adapted, floor, even, even, 0.95, gain.low + 1e-6).adapt
+    assert decide(judge, adapted, floor, even, even, 0.95, gain.low - 1e-6).adapt
+    assert gain.expected == pytest.approx(judge.max(1).mean())
+
+
+def test_twins_have_one_voice_together():
+    a, b = (np.eye(3)[RNG.permutation(np.repeat([0, 1, 2], 100))] for _ in range(2))
+    np.testing.assert_allclose(voices([a]), [1])
+    np.testing.assert_allclose(voices([a, b]), [0.5, 0.5])
+    shares = voices([a, a, a, b])
+    np.testing.assert_allclose(shares[:3].sum(), shares[3], rtol=1e-2)
+    assert shares.sum() == pytest.approx(1)
