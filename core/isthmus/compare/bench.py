@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import resource
 import time
 import traceback
@@ -16,6 +14,7 @@ from typing import Any
 
 from isthmus import settings
 from isthmus.compare.cell import Cell
+from isthmus.compare.keys import by_content, key_of, plain
 from isthmus.compare.local import load_module
 from isthmus.compare.problem import Problem, load_problem
 from isthmus.compare.scoring import blind, score, validator_of
@@ -107,7 +106,7 @@ class Bench:
             method=spec.name,
             family=cls.family,
             group=spec.group or spec.label or spec.name,
-            settings=_json({**spec.set, **({"search": spec.search} if spec.search else {})}),
+            settings=plain({**spec.set, **({"search": spec.search} if spec.search else {})}),
         )
         problem = self.problem(task, seed)
         if isinstance(problem, str):
@@ -122,8 +121,8 @@ class Bench:
             **problem.content,
             "isthmus": version("isthmus"),
             "version": self._version(spec.name),
-            "strategy": settings.describe(strategy),
-            "search": _json(spec.search),  # the selection rule, where there is one
+            "strategy": by_content(settings.describe(strategy)),
+            "search": plain(spec.search),  # the selection rule, where there is one
             "budget": self.setup.study.budget,
         }
         return replace(cell, key=key_of(content))
@@ -175,7 +174,7 @@ class Bench:
                 seconds=seconds,
                 scores=scores,
                 unscored=unscored,
-                diagnostics=_json({**adapted.diagnostics, **diagnostics}),
+                diagnostics=plain({**adapted.diagnostics, **diagnostics}),
             )
         except UnsupportedTask as error:
             cell = replace(cell, status="refused", reason=str(error))
@@ -232,19 +231,3 @@ class Bench:
             return version(dist)
         except PackageNotFoundError:
             return ""
-
-
-def key_of(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the canonical JSON of what determines a cell's scores."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _json(value: Any) -> Any:
-    """Return JSON values of settings and diagnostics."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _json(dataclasses.asdict(value))
-    if isinstance(value, Mapping):
-        return {str(k): _json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(v) for v in value]
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value

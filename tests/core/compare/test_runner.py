@@ -151,6 +151,26 @@ def test_a_plugin_beside_the_study_is_found_from_anywhere_and_its_code_is_in_the
     assert bench.blank(*next(study.cells())).key != outcome.cell.key
 
 
+def test_where_a_weights_file_lies_is_no_part_of_the_key(tmp_path):
+    from safetensors.torch import save_file
+    from torchvision.models import mobilenet_v2
+
+    save_file(mobilenet_v2().state_dict(), tmp_path / "a.safetensors")
+    images = {"source": "digits:upright", "target": "digits:blurred", "name": "images"}
+
+    def key(name):
+        given = {"name": "coral", "backbone": "mobilenet_v2", "weights": str(tmp_path / name)}
+        bench = bench_of(task=[images], strategy=[given])
+        return bench.blank(*next(bench.setup.study.cells())).key
+
+    first = key("a.safetensors")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "a.safetensors").rename(tmp_path / "elsewhere" / "b.safetensors")
+    assert key("elsewhere/b.safetensors") == first
+    save_file(mobilenet_v2().state_dict(), tmp_path / "a.safetensors")
+    assert key("a.safetensors") != first
+
+
 def test_one_more_validator_runs_what_lacks_it_and_keeps_the_other_scores(tmp_path):
     log = str(tmp_path / "log")
     body = {"strategy": [{"name": "sound", "set": {"log": log}}]}
