@@ -13,6 +13,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.shallow.coral import CORAL
     from isthmus_alignment.shallow.gfk import GFK
     from isthmus_alignment.shallow.jda import JDA
+    from isthmus_alignment.shallow.meda import MEDA
     from isthmus_alignment.shallow.subspace_alignment import SubspaceAlignment
     from isthmus_alignment.shallow.tca import TCA
     from isthmus_alignment.transport.class_reg import OTClassReg
@@ -33,4 +34,5 @@ def isthmus_strategies() -> list[type[Strategy]]:
         JDA,
         BDA,
         OTClassReg,
+        MEDA,
     ]

@@ -30,3 +30,13 @@ def conditional(y: NDArray[Any], pseudo: NDArray[Any], classes: int) -> Array:
     both = (h_source.sum(0) > 0) & (h_target.sum(0) > 0)
     h_source, h_target = h_source[:, both], h_target[:, both]
     return np.concatenate([h_source / h_source.sum(0), -h_target / h_target.sum(0)])
+
+
+def balanced(y: NDArray[Any], pseudo: NDArray[Any], classes: int, balance: float) -> Array:
+    """Return marginal and conditional columns, weighted by 1 - balance and balance.
+
+    The marginal one counts as often as there are classes, as in the authors' code of JDA.
+    """
+    each = conditional(y, pseudo, classes)
+    domains = np.sqrt(classes) * marginal(len(y), len(pseudo))
+    return np.hstack([np.sqrt(1 - balance) * domains, np.sqrt(balance) * each])

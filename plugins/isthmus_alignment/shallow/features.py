@@ -51,14 +51,17 @@ def features(x: Array, kernel: KernelName, run: Run) -> Features:
         values, vectors = linalg.eigh(x.T @ x)
         basis = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
         return Features(rows=x @ basis, basis=basis)
-    n = len(x)
-    order = run.rng().permutation(n)
-    landmarks = x
-    if n > ROWS:
-        run.say(f"the kernel of {n} rows is approximated with {LANDMARKS} landmarks")
-        landmarks = x[np.sort(order[:LANDMARKS])]
-    found = Kernel(landmarks=landmarks, bandwidth=median_distance(x[order[:SAMPLE]]))
-    return Features(rows=found.columns(x), share=len(landmarks) / n, steps=(found,))
+    some = x[run.rng().permutation(len(x))[:SAMPLE]]
+    found = Kernel(landmarks=landmarks(x, run), bandwidth=median_distance(some))
+    return Features(rows=found.columns(x), share=len(found.landmarks) / len(x), steps=(found,))
+
+
+def landmarks(x: Array, run: Run) -> Array:
+    """Return the rows for which a kernel has a column: all, or some drawn at random."""
+    if len(x) <= ROWS:
+        return x
+    run.say(f"the kernel of {len(x)} rows is approximated with {LANDMARKS} landmarks")
+    return np.asarray(x[np.sort(run.rng().permutation(len(x))[:LANDMARKS])])
 
 
 def median_distance(x: Array) -> float:

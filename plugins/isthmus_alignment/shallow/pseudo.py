@@ -13,7 +13,7 @@ from isthmus import Run
 from isthmus.artefact import TorchAdapted
 from isthmus.learners.learner import Learner
 from isthmus_alignment.shallow.components import penalised_components
-from isthmus_alignment.shallow.contrasts import conditional, marginal
+from isthmus_alignment.shallow.contrasts import balanced, marginal
 from isthmus_alignment.shallow.embedding import Embedding, embed
 from isthmus_alignment.shallow.features import Features
 from isthmus_alignment.shallow.pair import Pair
@@ -34,18 +34,15 @@ class Joint:
     def solve(self, pseudo: Labels | None, balance: float) -> Embedding:
         """Weigh the marginal discrepancy 1 - balance, that of the classes balance (from 0 to 1).
 
-        The marginal one counts as often as there are classes, as in the authors' code of JDA. While
-        there are no pseudo-labels (n_target,) it is alone.
+        While there are no pseudo-labels (n_target,) the marginal one is alone.
         """
-        pair, classes = self.pair, self.pair.schema.width
-        domains = np.sqrt(classes) * marginal(len(pair.x_source), len(pair.x_target))
-        contrasts = [domains]
+        pair = self.pair
+        contrasts = marginal(len(pair.x_source), len(pair.x_target))
         if pseudo is not None:
-            each = conditional(pair.y, pseudo, classes)
-            contrasts = [np.sqrt(1 - balance) * domains, np.sqrt(balance) * each]
+            contrasts = balanced(pair.y, pseudo, pair.schema.width, balance)
         weights, _ = penalised_components(
             self.found.rows,
-            np.hstack(contrasts),
+            contrasts,
             self.penalty * self.found.share,
             self.components,
         )
