@@ -83,10 +83,8 @@ class LabelShift(Strategy):
         ratio[present] = found
         # In total variation: what the estimated shares do not explain of the target's predictions.
         unexplained = np.abs(joint @ found - evidence.target.mean(0)).sum() / 2
-        shares = {
-            "source": np.bincount(source.y, minlength=width) / len(source),
-            "target": ratio * np.bincount(source.y, minlength=width) / len(source),
-        }
+        source_share = np.bincount(source.y, minlength=width) / len(source)
+        shares = {"source": source_share.tolist(), "target": (ratio * source_share).tolist()}
         facts: dict[str, Any] = {"shares": shares, "unexplained": float(unexplained)}
         if self.correct == "weights":
             w = ratio[source.y]

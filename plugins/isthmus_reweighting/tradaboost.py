@@ -75,7 +75,7 @@ class TrAdaBoost(Strategy):
             schema=task.schema,
             diagnostics={
                 "weights": diagnose(w[:n] * (n / w[:n].sum())),
-                "target_errors": errors,
+                "target_errors": errors.tolist(),
                 "source_share": float(w[:n].sum()),
             },
         )

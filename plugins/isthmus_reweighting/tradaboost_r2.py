@@ -89,7 +89,10 @@ class TrAdaBoostR2(Strategy):
             run.progress("boost", t + 1, self.steps)
         chosen = best[1]
         source = chosen[:n] * (n / max(chosen[:n].sum(), 1e-300))
-        diagnostics: dict[str, Any] = {"held_out": losses, "source_share": chosen[:n].sum()}
+        diagnostics: dict[str, Any] = {
+            "held_out": losses,
+            "source_share": float(chosen[:n].sum()),
+        }
         if chosen[:n].any():
             diagnostics["weights"] = diagnose(source)
         return replace(boosted(chosen), diagnostics=diagnostics)
