@@ -27,6 +27,9 @@ class Cluster:
 
     address: str | None = None
 
+    def __str__(self) -> str:
+        return "a Ray cluster" + (f" at {self.address}" if self.address else "")
+
     def run(self, jobs: Iterator[Job], bench: Bench) -> Iterator[tuple[Job, Cell, None]]:
         import ray
 

@@ -27,6 +27,10 @@ class Processes:
     jobs: int = 1
     devices: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        on = f" on {', '.join(self.devices)}" if self.devices else ""
+        return f"{self.jobs} process{'es' if self.jobs > 1 else ''}{on}"
+
     def run(self, jobs: Iterator[Job], bench: Bench) -> Iterator[tuple[Job, Cell, None]]:
         from pebble import ProcessPool
 

@@ -19,6 +19,9 @@ class Serial:
     say: Callable[[str], None] = lambda sentence: None
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None
 
+    def __str__(self) -> str:
+        return "one process, without workers"
+
     def run(self, jobs: Iterator[Job], bench: Bench) -> Iterator[tuple[Job, Cell, Adapted | None]]:
         with limit_threads(bench.setup.study.threads):
             for job in jobs:
