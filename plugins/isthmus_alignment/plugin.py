@@ -19,7 +19,10 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.transport.class_reg import OTClassReg
     from isthmus_alignment.transport.emd import OTEMD
     from isthmus_alignment.transport.entropic import OTSinkhorn
+    from isthmus_alignment.transport.jdot import JDOT
+    from isthmus_alignment.transport.label_propagation import OTLabelPropagation
     from isthmus_alignment.transport.linear_monge import LinearMonge
+    from isthmus_alignment.transport.unbalanced import OTUnbalanced
 
     return [
         CORAL,
@@ -35,4 +38,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
         BDA,
         OTClassReg,
         MEDA,
+        OTUnbalanced,
+        OTLabelPropagation,
+        JDOT,
     ]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from isthmus import Run, Task, rows
+from isthmus import Run, RunFailed, Task, rows
 from isthmus.artefact import TorchAdapted
 from isthmus.domain import Labelled, Labels
 from isthmus.learners.displaced import displaced
@@ -108,6 +108,11 @@ def transport(
     moved, mass = barycentres(coupled, solve)
     source = coupled.source
     arrived = mass > MASSLESS
+    if not arrived.any():
+        raise RunFailed(
+            "no source row kept its mass: every target row is too far away",
+            hint="a larger relax, or ot-sinkhorn, which moves every row",
+        )
     inner = Labelled(name=source.name, schema=task.schema, x=moved, y=source.y).take(arrived)
     weight = mass[arrived] / mass[arrived].mean() if weigh else None
     adapted = fit_learner(learner, Task(sources=(inner,), target=task.target), run, weight)

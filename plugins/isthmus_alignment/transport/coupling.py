@@ -71,23 +71,26 @@ def entropic(
     # Soft c-transforms: from them on no row or column of the kernel underflows as a whole.
     f = _softmin(cost, np.zeros(m) if start is None else start, reg)
     g = _softmin(cost.T, f, reg)
-    u, v, error = np.ones(n), np.ones(m), np.inf
+    u, v, error = np.zeros(n), np.zeros(m), np.inf  # logarithms of the scaling factors
     kernel = _kernel(cost, f, g, reg)
     for step in range(iterations + 1):
-        after = (n / (u @ kernel)) ** power * np.exp(-drag * g)
+        after = -power * np.log(np.exp(u) @ kernel / n) - drag * g
         if step:
-            error = float(np.abs(v / after - 1).mean())
+            error = float(np.abs(np.expm1(v - after)).mean())
             if error <= tolerance or step == iterations:
                 break
         v = after
-        u = (m / (kernel @ v)) ** power * np.exp(-drag * f)
-        if max(np.abs(np.log(u)).max(), np.abs(np.log(v)).max()) > ABSORB:
-            f, g = f + reg * np.log(u), g + reg * np.log(v)
-            u, v = np.ones(n), np.ones(m)
+        u = -power * np.log(kernel @ np.exp(v) / m) - drag * f
+        # A row that loses its mass when marginals are relaxed stays out of the kernel: it would
+        # become a row of zeros.
+        least = -ABSORB if relax is not None else -np.inf
+        if max(u.max(), v.max()) > ABSORB or (relax is None and min(u.min(), v.min()) < -ABSORB):
+            f, g = f + reg * np.where(u > least, u, 0), g + reg * np.where(v > least, v, 0)
+            u, v = np.where(u > least, 0, u), np.where(v > least, 0, v)
             kernel = _kernel(cost, f, g, reg)
-    kernel *= (u / n)[:, None]
-    kernel *= v / m
-    potential = g + reg * np.log(v)
+    kernel *= (np.exp(u) / n)[:, None]
+    kernel *= np.exp(v) / m
+    potential = g + reg * v
     return Coupling(plan=kernel, converged=error <= tolerance, error=error, potential=potential)
 
 

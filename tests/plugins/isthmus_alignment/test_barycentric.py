@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from isthmus import Labelled, Run, Schema, Task
+from isthmus import Labelled, Run, RunFailed, Schema, Task
 from isthmus.learners.linear import LinearPart
 from isthmus.learners.neighbours import NearestNeighbours, NeighboursPart
 from isthmus_alignment.transport.barycentric import Coupled, barycentres, transport
@@ -155,6 +155,15 @@ def test_rows_without_mass_teach_nothing() -> None:
     adapted = transport(task, Run(), solve, NearestNeighbours(), Batches(), weigh=True)
     assert lost
     np.testing.assert_array_equal(adapted.predict(target.x)[:, 1], 0)
+
+
+def test_a_plan_without_mass_is_a_failure_with_a_sentence() -> None:
+    def solve(cost: Any, y: Any) -> Coupling:
+        return Coupling(plan=np.zeros_like(cost), converged=True, error=0.0)
+
+    task = Task(sources=(draw(0, 20),), target=draw(1, 20))
+    with pytest.raises(RunFailed, match="no source row kept its mass"):
+        transport(task, Run(), solve, None, Batches())
 
 
 def test_weights_are_the_mass_that_arrived() -> None:

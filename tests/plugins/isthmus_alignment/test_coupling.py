@@ -139,6 +139,13 @@ def test_far_rows_lose_their_mass_when_marginals_are_relaxed():
     cost = np.array([[0.0, 0.1], [0.1, 0.0], [50.0, 50.0]])
     mass = entropic(cost, 0.1, relax=1.0, tolerance=1e-9).plan.sum(1)
     assert mass[2] < 1e-6 * mass[0]
+    with np.errstate(
+        divide="raise", over="raise", invalid="raise"
+    ):  # exp(-50,000 / reg) is 0, and no logarithm is taken of it
+        lost = entropic(1000 * cost, 0.1, relax=1.0, tolerance=1e-9)
+    assert lost.converged
+    np.testing.assert_array_equal(lost.plan[2], 0)
+    np.testing.assert_allclose(lost.plan[:2].sum(), 2 / 3, rtol=0.5)
     met = entropic(cost, 0.1, relax=1e6, iterations=10**4, tolerance=1e-9).plan.sum(1)
     np.testing.assert_allclose(met, 1 / 3, rtol=1e-3)
 

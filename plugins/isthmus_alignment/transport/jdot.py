@@ -1,0 +1,95 @@
+"""JDOT: joint distribution optimal transport.
+
+Courty, Flamary, Habrard & Rakotomamonjy, "Joint distribution optimal transportation for domain
+adaptation", NeurIPS 2017, arXiv:1705.08848.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus.domain import Labels
+from isthmus.learners.learner import Learner
+from isthmus.learners.neural import fit_learner
+from isthmus_alignment.transport.barycentric import Coupled
+from isthmus_alignment.transport.batches import Batches
+from isthmus_alignment.transport.coupling import Array, Coupling, exact
+from isthmus_alignment.transport.propagation import as_values, fit_propagated, propagate
+
+PIVOTS = 2_000_000
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JDOT(Strategy):
+    """Couple rows with labels to rows with predictions; learn from the labels that arrive; repeat.
+
+    The cost of a pair is alpha times the squared distance of the rows, as a share of the largest,
+    plus the squared error of the prediction for the one from the label of the other (one-hot, or
+    in deviations for values). The model starts from the source and reads target rows as they are.
+    Cost per iteration: an exact plan, between O(n²) and O(n³), and a fit; memory about 40 n² bytes
+    up to 4,000 rows of a domain, and mini-batches of 1,000 rows above. Accuracy with the default
+    learner, in brackets source-only: Office-Caltech SURF (12 tasks) 44.5 (46.7), COIL20 84.9
+    (79.7). With source labels that the model already fits well, it follows the model.
+    """
+
+    name: ClassVar[str] = "jdot"
+    family: ClassVar[str] = "alignment"
+    needs: ClassVar[Needs] = Needs(kinds=frozenset({"table"}), sources="any")
+
+    alpha: float = 1.0  # weight of the distance of rows, whose largest is 1, beside the loss
+    iterations: int = 10
+    tolerance: float = 1e-3  # of the objective, as a share
+    batches: Batches = Batches()
+    learner: Learner | None = None  # None: Linear
+
+    def __post_init__(self) -> None:
+        if not self.alpha >= 0:
+            raise BadInput(f"jdot: alpha={self.alpha}, expected a number from 0")
+        if self.iterations < 1:
+            raise BadInput(f"jdot: iterations={self.iterations}, expected at least 1")
+
+    def _adapt(self, task: Task, run: Run) -> Adapted:
+        coupled = Coupled(task, run, self.batches)
+        known = as_values(coupled.source)
+        if task.schema.is_regression:  # measured in deviations, as no output has a unit then
+            spread = known.std(0)
+            unit = np.where(spread > 0, spread, 1.0) * np.sqrt(known.shape[1])
+        else:
+            unit = np.ones(known.shape[1])
+        adapted = fit_learner(
+            self.learner, dataclasses.replace(task, sources=(coupled.source,)), run
+        )
+        objective: list[float] = []
+        for step in range(self.iterations):
+            predicted = np.asarray(adapted.predict(coupled.x), np.float64)
+
+            def join(cost: Array, s: Index, t: Index, predicted: Array = predicted) -> Array:
+                far = self.alpha / (cost.max() or 1.0)
+                return far * cost + losses(known[s] / unit, predicted[t] / unit)
+
+            labels = propagate(coupled, solve, join)
+            objective.append(float(coupled.diagnostics["cost"]))
+            run.log(step, {"objective": objective[-1]})
+            adapted = fit_propagated(self.learner, coupled.x, labels, task, run)
+            if step and abs(objective[-2] - objective[-1]) <= self.tolerance * objective[-2]:
+                break
+        notes = {**adapted.diagnostics, "transport": coupled.diagnostics, "objective": objective}
+        return dataclasses.replace(adapted, diagnostics=notes)
+
+
+def solve(cost: Array, y: Labels) -> Coupling:
+    return exact(cost, PIVOTS)
+
+
+def losses(known: Array, predicted: Array) -> Array:
+    """Return squared errors (n_source, n_target) of predictions (n_target, k) for labels."""
+    products = known @ predicted.T
+    squares = np.square(known).sum(1)[:, None] + np.square(predicted).sum(1)
+    return np.maximum(squares - 2 * products, 0)

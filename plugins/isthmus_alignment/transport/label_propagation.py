@@ -1,0 +1,62 @@
+"""Label propagation by optimal transport.
+
+Solomon, Rustamov, Guibas & Butscher, "Wasserstein propagation for semi-supervised learning", ICML
+2014; Redko, Courty, Flamary & Tuia, "Optimal transport for multi-source domain adaptation under
+target shift", AISTATS 2019, arXiv:1803.04899, section 4 (labels rather than rows are moved).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus.domain import Labels
+from isthmus.learners.learner import Learner
+from isthmus_alignment.transport.barycentric import Coupled
+from isthmus_alignment.transport.batches import Batches
+from isthmus_alignment.transport.coupling import Array, Coupling, entropic, exact
+from isthmus_alignment.transport.propagation import fit_propagated, propagate
+
+ITERATIONS = {"emd": 2_000_000, "sinkhorn": 1000}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OTLabelPropagation(Strategy):
+    """Give each target row the labels of the source rows it is coupled with; learn from these.
+
+    Rows stay where they are, so that nothing is mapped when deployed; a target row that is coupled
+    with several classes counts for each by its share (shares below 1% are left out). Cost between
+    O(n²) and O(n³), memory about 40 n² bytes up to 4,000 rows of a domain, and mini-batches of
+    1,000 rows above. Shares of the classes in the target are taken to be the source's. Accuracy
+    with the default learner, in brackets source-only: Office-Caltech SURF (12 tasks) 38.1 (46.7),
+    COIL20 84.9 (79.7); with sinkhorn 42.0 and 87.9, at several times the time.
+    """
+
+    name: ClassVar[str] = "ot-label-propagation"
+    family: ClassVar[str] = "alignment"
+    needs: ClassVar[Needs] = Needs(kinds=frozenset({"table"}), sources="any")
+
+    plan: Literal["emd", "sinkhorn"] = "emd"
+    reg: float = 0.1  # weight of sinkhorn's entropy, in median costs
+    batches: Batches = Batches()
+    learner: Learner | None = None  # None: Linear
+
+    def __post_init__(self) -> None:
+        if not self.reg > 0:
+            raise BadInput(f"ot-label-propagation: reg={self.reg}, expected a number above 0")
+
+    def _adapt(self, task: Task, run: Run) -> Adapted:
+        coupled = Coupled(task, run, self.batches)
+        labels = propagate(coupled, self.solve)
+        adapted = fit_propagated(self.learner, coupled.x, labels, task, run)
+        notes = {**adapted.diagnostics, "transport": coupled.diagnostics}
+        if not task.schema.is_regression:
+            notes["mean_certainty"] = float(labels.max(1).mean())
+        return dataclasses.replace(adapted, diagnostics=notes)
+
+    def solve(self, cost: Array, y: Labels) -> Coupling:
+        if self.plan == "emd":
+            return exact(cost, ITERATIONS["emd"])
+        return entropic(cost, self.reg, iterations=ITERATIONS["sinkhorn"], tolerance=1e-5)

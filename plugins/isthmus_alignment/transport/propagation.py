@@ -1,0 +1,63 @@
+"""Labels carried over to target rows by a coupling, and learners of such labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import Run, Task, rows
+from isthmus.artefact import TorchAdapted
+from isthmus.domain import Domain, Labelled, Labels
+from isthmus.learners.learner import Learner
+from isthmus.learners.neighbours import NearestNeighbours
+from isthmus.learners.neural import fit_learner
+from isthmus_alignment.transport.barycentric import Coupled, Join, Solve
+
+LEAST = 0.01  # share of a class in a row below which it is left out
+Array = NDArray[np.float64]
+
+
+def as_values(source: Labelled) -> Array:
+    """Return labels as numbers: one-hot (n, classes), or values (n, outputs)."""
+    if source.schema.is_regression:
+        return np.asarray(source.y, np.float64)
+    return np.eye(source.schema.width)[source.y]
+
+
+def propagate(coupled: Coupled, solve: Solve, join: Join | None = None) -> Array:
+    """Return for each target row (in coupled's order) the mean label of its partners.
+
+    Shape (n_target, classes), of rows that sum to 1, or (n_target, outputs).
+    """
+    values = as_values(coupled.source)
+    total = np.zeros((coupled.size[1], values.shape[1]))
+    mass = np.zeros(coupled.size[1])
+    for problem in coupled.solve(solve, join):
+        plan = problem.coupling.plan
+        total[problem.target] += plan.T @ values[problem.source]
+        mass[problem.target] += plan.sum(0)
+    return np.asarray(total / mass[:, None])
+
+
+def fit_propagated(
+    learner: Learner | None, x: Any, labels: Array, task: Task, run: Run
+) -> TorchAdapted:
+    """Fit on target rows ``x`` (n, d) with labels (n, classes) that may be shared, or values.
+
+    A row counts once for each of its classes, weighted by its share; a nearest neighbour has one
+    class, the likeliest.
+    """
+    schema = task.schema
+    y: Labels
+    if schema.is_regression:
+        index, y, weight = np.arange(len(labels)), labels.astype(np.float32), None
+    elif isinstance(learner, NearestNeighbours):
+        index, y, weight = np.arange(len(labels)), labels.argmax(1), None
+    else:
+        index, y = np.nonzero(labels >= LEAST)
+        weight = labels[index, y]
+    inner = Labelled(name="target", schema=schema, x=rows.take(x, index), y=y)
+    target = Domain(name=task.target.name, schema=schema, x=task.target.x)
+    return fit_learner(learner, Task(sources=(inner,), target=target), run, weight)
