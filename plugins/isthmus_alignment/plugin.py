@@ -11,9 +11,11 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.deep.mcc import MCC
     from isthmus_alignment.shallow.bda import BDA
     from isthmus_alignment.shallow.coral import CORAL
+    from isthmus_alignment.shallow.easytl import EasyTL
     from isthmus_alignment.shallow.gfk import GFK
     from isthmus_alignment.shallow.jda import JDA
     from isthmus_alignment.shallow.meda import MEDA
+    from isthmus_alignment.shallow.spl import SPL
     from isthmus_alignment.shallow.subspace_alignment import SubspaceAlignment
     from isthmus_alignment.shallow.tca import TCA
     from isthmus_alignment.transport.class_reg import OTClassReg
@@ -41,4 +43,6 @@ def isthmus_strategies() -> list[type[Strategy]]:
         OTUnbalanced,
         OTLabelPropagation,
         JDOT,
+        EasyTL,
+        SPL,
     ]
