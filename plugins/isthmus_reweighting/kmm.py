@@ -18,6 +18,7 @@ from isthmus_reweighting.kernels import VALUES, Array, Standardised, gaussian, s
 from isthmus_reweighting.quadratic import Dense, LowRank, Matrix, minimise
 
 EXACT = 4000  # rows up to which the kernel matrix is formed
+SHARE = 3  # landmarks per direction that is kept of them
 SAMPLE = 1000  # rows that the median distance is taken of
 
 
@@ -36,7 +37,7 @@ class KMM(Reweighting):
     B: float = 1000.0  # the paper's largest weight, inside the program
     epsilon: float | None = None  # how far the mean weight may be from 1; None: 1 - 1/sqrt(n)
     bandwidth: float = 1.0  # of the Gaussian kernel, in median distances
-    landmarks: int = 300
+    landmarks: int = 900  # of the source; a third as many directions of them are kept
     tolerance: float = 1e-6  # duality gap, as a share of the objective
 
     def __post_init__(self) -> None:
@@ -57,9 +58,9 @@ class KMM(Reweighting):
         said = ""
         matrix: Matrix
         if max(n, n_target) > EXACT:
-            m = min(self.landmarks, n + n_target)
-            matrix, linear = _through_landmarks(view, x_s, x_t, sigma, m)
-            said = f"kmm reads the kernel of {n} and {n_target} rows through {m} landmark rows"
+            m = min(self.landmarks, n)
+            matrix, linear = _through_landmarks(view, x_s, x_t, sigma, m, max(m // SHARE, 1))
+            said = f"kmm reads the kernel of {n} and {n_target} rows through {m} source rows"
         else:
             matrix, linear = _exact(view, x_s, x_t, sigma)
         epsilon = 1 - 1 / np.sqrt(n) if self.epsilon is None else self.epsilon
@@ -90,16 +91,20 @@ def _exact(view: Standardised, x_s: Any, x_t: Any, sigma: float) -> tuple[Dense,
 
 
 def _through_landmarks(
-    view: Standardised, x_s: Any, x_t: Any, sigma: float, m: int
+    view: Standardised, x_s: Any, x_t: Any, sigma: float, m: int, rank: int
 ) -> tuple[LowRank, Array]:
-    """Return K / n as a low rank and each row's own remainder, and kappa / n through it."""
+    """Return K / n as a low rank and each row's own remainder, and kappa / n through it.
+
+    Only the largest directions of the landmarks are kept. The last ones are each a single
+    landmark: that row alone could match the target there, and would take a weight of its own.
+    """
     n, n_t = rows.count(x_s), rows.count(x_t)
-    of_source = min(max(m // 2, m - n_t), n)
-    at = view.read(rows.concatenate([x_s[:of_source], x_t[: m - of_source]]))
+    # Rows of the source alone: a target row as a landmark is nearer to itself than any source row.
+    at = view.read(x_s[:m])
     values, vectors = np.linalg.eigh(gaussian(squares(at, at), sigma))
-    kept = values > 1e-10 * values[-1]
+    kept = np.flatnonzero(values > 1e-10 * values[-1])[-rank:]
     root = vectors[:, kept] / np.sqrt(values[kept])
-    z, mean = np.empty((n, int(kept.sum()))), np.zeros(int(kept.sum()))
+    z, mean = np.empty((n, len(kept))), np.zeros(len(kept))
     size = max(1, VALUES // max(at.shape))
     for part in rows.chunks(n, size):
         z[part] = gaussian(squares(view.read(x_s[part]), at), sigma) @ root

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.neighbors import KernelDensity
 
 from isthmus import BadInput
-from isthmus_reweighting.kernel_density import KernelDensityRatio, likelihoods
+from isthmus_reweighting.kernel_density import KernelDensityRatio, left_out
 from isthmus_reweighting.kernels import SIGMAS, Standardised
 
 SEED = np.random.default_rng
@@ -26,14 +26,33 @@ def test_the_ratio_is_that_of_two_density_estimates(gaussians: Callable[..., Any
     np.testing.assert_allclose(got, wanted / wanted.mean(), rtol=1e-6)
 
 
-def test_likelihoods_are_those_of_rows_left_out() -> None:
-    z = SEED(0).normal(size=(12, 3))
-    for score, s in zip(likelihoods(z, 1.3), SIGMAS, strict=True):
-        each = [
-            KernelDensity(bandwidth=1.3 * s).fit(np.delete(z, i, 0)).score(z[i : i + 1])
+def test_the_loss_is_that_of_rows_left_out() -> None:
+    rng = SEED(0)
+    z_s, z_t = rng.normal(size=(12, 3)), rng.normal(size=(9, 3)) + 0.5
+
+    def score(z: Any, at: Any, sigma: float) -> float:
+        return float(KernelDensity(bandwidth=sigma).fit(z).score(at))
+
+    for loss, s in zip(left_out(z_s, z_t, 1.3), SIGMAS, strict=True):
+        h = 1.3 * s
+        at_s = [
+            score(z_t, z_s[i : i + 1], h) - score(np.delete(z_s, i, 0), z_s[i : i + 1], h)
             for i in range(12)
         ]
-        assert score == pytest.approx(np.mean(each))
+        at_t = [
+            score(np.delete(z_t, i, 0), z_t[i : i + 1], h) - score(z_s, z_t[i : i + 1], h)
+            for i in range(9)
+        ]
+        wanted = np.logaddexp(0, at_s).mean() + np.logaddexp(0, -np.array(at_t)).mean()
+        assert loss == pytest.approx(wanted / 2)
+
+
+def test_many_columns_do_not_leave_a_few_rows_with_all_the_weight(
+    gaussians: Callable[..., Any],
+) -> None:
+    x_s, x_t, _ = gaussians(1000, 1000, 50, 0.1)
+    w = KernelDensityRatio().weigh(x_s, x_t, SEED(0))
+    assert w.sum() ** 2 / np.square(w).sum() > 100
 
 
 @pytest.mark.parametrize(("d", "shift", "wanted"), [(1, 0.5, 0.03), (3, 0.2, 0.12)])

@@ -107,7 +107,7 @@ def test_through_every_row_as_a_landmark_the_program_is_exact(
     x_s, x_t, _ = gaussians(50, 30, 4, 0.5)
     view = Standardised(x_s, x_t)
     dense, exact = kmm._exact(view, x_s, x_t, 2.0)
-    low, linear = kmm._through_landmarks(view, x_s, x_t, 2.0, 80)
+    low, linear = kmm._through_landmarks(view, x_s, x_t, 2.0, 50, 50)
     np.testing.assert_allclose(low.z @ low.z.T + np.diag(low.own), dense.matrix, atol=1e-8)
     np.testing.assert_allclose(linear, exact, atol=1e-7)
 
@@ -136,7 +136,7 @@ def test_above_the_limit_it_says_so_and_needs_no_square(gaussians: Callable[...,
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 60e6  # the square alone is 200 MB
-    assert weighted.said == "kmm reads the kernel of 5000 and 300 rows through 50 landmark rows"
+    assert weighted.said == "kmm reads the kernel of 5000 and 300 rows through 50 source rows"
     assert np.average(x_s.mean(1), weights=weighted.values) == pytest.approx(0.3, abs=0.06)
 
 
