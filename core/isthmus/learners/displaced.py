@@ -51,7 +51,8 @@ def displaced(head: Part, x: Any, moved: Any) -> DisplacedPart:
     start = np.asarray(rows.dense(x[kept]), np.float64)
     step = np.asarray(rows.dense(moved[kept]), np.float64) - start
     centre = start.mean(0)
-    field = NeighboursPart(*start.shape, width=start.shape[1], k=1)
+    n, d = start.shape
+    field = NeighboursPart(n, d, width=d, k=1)
     field.rows, field.centre, field.votes = _float(start - centre), _float(centre), _float(step)
     return DisplacedPart(head, field)
 
