@@ -22,7 +22,7 @@ def page() -> str:
         for name, dist, cls in discover(third_party=False).strategies.items()
     ]
     blocks = [HEAD]
-    for family in ("baseline", "reweighting", "alignment", "finetuning", "relational"):
+    for family in ("baseline", "selection", "reweighting", "alignment", "finetuning", "relational"):
         blocks.append(f"## {family.capitalize()}\n")
         blocks += [_card(c) for c in found if c["family"] == family]
     return "\n".join(blocks)
