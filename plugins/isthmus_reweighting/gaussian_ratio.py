@@ -31,7 +31,7 @@ class GaussianRatio(Reweighting):
 
     Raw densities fail in many columns: of 500 rows in 64 columns 2 count. Here the share of the
     pooled covariance is chosen by how well the ratio tells held-out rows of the two domains apart.
-    Cost O(n d² + d³), memory O(n d + d²).
+    Cost O(n d² + d³), some forty times where the share is chosen; memory O(n d + d²).
     """
 
     name: ClassVar[str] = "gaussian-ratio"
