@@ -34,13 +34,16 @@ def contenders(
 ) -> Contenders:
     """Return the strategies of ``names`` (none: all that are installed) with default settings.
 
-    Left out are oracles, those whose ``needs`` the task does not meet, and, unless they are asked
-    for by name, families that the shift speaks against.
+    Left out are oracles, those whose ``needs`` the task does not meet, and families that the shift
+    speaks against: those asked for by name only where class shares explain the shift, as aligning
+    domains whose classes differ in number mixes them, and no validator sees it.
     """
     found: dict[str, Strategy] = {}
     unfit: dict[str, str] = {}
     unlikely: dict[str, str] = {}
     against = {a.family: a.reason for a in shift.advice if a.fit == "unlikely"}
+    if names and not (shift.priors is not None and shift.priors.verdict == "label shift"):
+        against = {}
     for name in dict.fromkeys([FLOOR, *(names or catalogue.strategies)]):
         cls = catalogue.strategies[name]
         if cls.oracle or cls.family == "selection":
@@ -52,7 +55,7 @@ def contenders(
             reason = str(error)
         if reason is not None and name != FLOOR:
             unfit[name] = reason
-        elif not names and cls.family in against:
+        elif name != FLOOR and cls.family in against:
             unlikely[name] = against[cls.family]
         else:
             found[name] = strategy

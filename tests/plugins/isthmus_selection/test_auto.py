@@ -195,3 +195,16 @@ def test_places_are_means_of_ranks_and_source_only_wins_ties():
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(ValueError, match="1"):
         Auto(**change)
+
+
+def test_where_classes_differ_in_number_nothing_is_aligned():
+    """Alignment would mix the classes, and looks good to every validator while it does."""
+    source, target = load("digits:upright#as=table"), load("digits:upright#as=table&half=b")
+    few = target.take(np.flatnonzero(np.isin(target.y, (1, 7))))
+    task, _ = match([source], few)
+    adapted, told, said = adapt(Auto(candidates=("coral", "linear-monge", "mlls")), task)
+    assert "class shares" in told["left_out"]["coral"]
+    assert any("class shares" in s for s in said)
+    floor = discover().strategies["source-only"]().adapt(task)
+    harmed = CORAL().adapt(task)
+    assert accuracy(adapted, few) >= accuracy(floor, few) > accuracy(harmed, few) + 0.2
