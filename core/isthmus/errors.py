@@ -63,7 +63,7 @@ class ProviderUnavailable(IsthmusError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the hint for a misspelt name: the closest known ones, or all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if close:
         return f"Did you mean {' or '.join(repr(c) for c in close)}?"
     return f"Known: {', '.join(names)}." if names else "None is installed."

@@ -95,7 +95,14 @@ def test_lists_have_the_shapes_that_scripts_rely_on(isthmus):
     keys = {"name", "family", "kinds", "needs", "parameters", "export", "dist"}
     assert all(set(s) >= keys for s in strategies)
     families = {s["family"] for s in strategies}
-    assert families == {"baseline", "reweighting", "alignment", "finetuning", "relational"}
+    assert families == {
+        "baseline",
+        "selection",
+        "reweighting",
+        "alignment",
+        "finetuning",
+        "relational",
+    }
     assert {e["name"] for e in json.loads(isthmus("evaluators", "--json").out)} >= {
         "accuracy",
         "r2",
