@@ -63,7 +63,9 @@ class ProviderUnavailable(IsthmusError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the hint for a misspelt name: the closest known ones, or all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
-    if close:
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:  # the nearest, and what is about as near
+        likeness = [difflib.SequenceMatcher(None, word, c).ratio() for c in close]
+        close = [c for c, like in zip(close, likeness, strict=True) if like >= 0.7 * likeness[0]]
         return f"Did you mean {' or '.join(repr(c) for c in close)}?"
     return f"Known: {', '.join(names)}." if names else "None is installed."
