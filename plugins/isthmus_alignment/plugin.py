@@ -14,6 +14,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.shallow.easytl import EasyTL
     from isthmus_alignment.shallow.gfk import GFK
     from isthmus_alignment.shallow.jda import JDA
+    from isthmus_alignment.shallow.jgsa import JGSA
     from isthmus_alignment.shallow.meda import MEDA
     from isthmus_alignment.shallow.spl import SPL
     from isthmus_alignment.shallow.subspace_alignment import SubspaceAlignment
@@ -45,4 +46,5 @@ def isthmus_strategies() -> list[type[Strategy]]:
         JDOT,
         EasyTL,
         SPL,
+        JGSA,
     ]

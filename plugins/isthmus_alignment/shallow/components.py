@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
-from scipy.sparse.linalg import LinearOperator
+from scipy import linalg
 
 Array = NDArray[np.float64]
 
-DENSE = 600  # a matrix of more columns, of which few eigenvectors are wanted, is left to Lanczos
+DENSE = 1500  # a matrix of more columns, of which few eigenvectors are wanted, is left to Lanczos
 FLAT = 1e-10  # an eigenvalue below this share of the largest is rounding
+CONVERGED = 1e-9  # a residual below this share of the largest eigenvalue
+EXTRA, DEEP = 6, 6  # columns of a block besides those wanted; blocks before a restart
 
 
 def principal_axes(x: Array, k: int) -> tuple[Array, Array]:
@@ -41,47 +42,90 @@ def penalised_components(
 
     They maximise tr(W' S W) subject to W' (U U' + penalty I) W = I, where S is the scatter of
     ``rows`` (n, p) about their mean, and U = rows' contrasts / |contrasts contrasts'| (p, q);
-    the columns of ``contrasts`` (n, q) sum to zero.
-    The discrepancy has rank q, so the inverse square root that makes this a symmetric eigenproblem
-    is known in closed form. Cost O(n p²), or O(n p) per Lanczos step where p > n / 2.
+    the columns of ``contrasts`` (n, q) sum to zero. See ``ratio_directions`` for the cost.
     """
-    centred = rows - rows.mean(0)
-    u = centred.T @ contrasts / np.sqrt(np.linalg.norm(contrasts.T @ contrasts))
+    mean = rows.mean(0)
+    u = rows.T @ contrasts - np.outer(mean, contrasts.sum(0))
+    u /= np.sqrt(np.linalg.norm(contrasts.T @ contrasts))
+    return ratio_directions(rows, u, penalty, k, mean)
+
+
+def ratio_directions(
+    rows: Array, u: Array, penalty: float, k: int, mean: Array | None = None
+) -> tuple[Array, Array]:
+    """Return W (p, k') with the largest |(rows - mean) W|² where W' (U U' + penalty I) W = I.
+
+    U (p, q) has few columns, so the inverse square root that makes this a symmetric eigenproblem
+    is known in closed form. For r ``rows`` (r, p) the cost is O(r p min(r, p)), or O(r p) per step
+    where both exceed 1,500; memory O(r p).
+    """
     left, s, _ = linalg.svd(u, full_matrices=False)
     shrink = 1 - np.sqrt(penalty / (penalty + np.square(s)))
+    mean = np.zeros(rows.shape[1]) if mean is None else mean
 
     def root(w: Array) -> Array:
         """(U U' + penalty I)^(-1/2) w."""
-        moved = left @ (shrink * (left.T @ w).T).T
-        return np.asarray((w - moved) / np.sqrt(penalty))
+        return np.asarray((w - left @ (shrink[:, None] * (left.T @ w))) / np.sqrt(penalty))
 
-    n, p = rows.shape
-    k = max(1, min(k, n - 1))  # the rank of the scatter
-    if p > max(DENSE, n // 2):
+    def product(w: Array) -> Array:
+        w = root(w)
+        z = rows @ w - mean @ w
+        return root(rows.T @ z - np.outer(mean, z.sum(0)))
 
-        def multiply(w: Array) -> Array:
-            return root(centred.T @ (centred @ root(w.ravel())))
-
-        values, vectors = leading(LinearOperator((p, p), matvec=multiply, dtype=np.float64), k)
+    r, p = rows.shape
+    if min(r, p) > DENSE:
+        values, vectors = block_lanczos(product, p, k)
+        return signed(root(vectors)), values
+    m = rows - mean
+    if p <= r:
+        values, vectors = leading(root(root(m.T @ m).T), k)
     else:
-        values, vectors = leading(root(root(centred.T @ centred).T), k)
+        m = root(m.T).T
+        values, vectors = leading(m @ m.T, k)
+        vectors = m.T @ (vectors / np.sqrt(np.maximum(values, np.finfo(np.float64).tiny)))
     return signed(root(vectors)), values
 
 
-def leading(matrix: Any, k: int) -> tuple[Array, Array]:
+def leading(matrix: Array, k: int) -> tuple[Array, Array]:
     """Return the k' largest eigenvalues, decreasing, and eigenvectors of a symmetric PSD matrix.
 
-    k' < k where the others are zero up to rounding. Takes an array, or an operator of many columns.
+    k' < k where the others are zero up to rounding.
     """
-    m = matrix.shape[0]
+    m = len(matrix)
     k = min(k, m)
-    if not isinstance(matrix, np.ndarray) or (m > DENSE and 4 * k < m):
-        start = np.random.default_rng(0).normal(size=m)  # any that misses no eigenvector
-        values, vectors = sparse.linalg.eigsh(matrix, min(k, m - 1), v0=start)
-    else:
-        values, vectors = linalg.eigh((matrix + matrix.T) / 2, subset_by_index=[m - k, m - 1])
-    order = np.argsort(values)[::-1]
-    values, vectors = values[order], vectors[:, order]
+    if m > DENSE and 10 * k < m:
+        return block_lanczos(lambda w: matrix @ w, m, k)
+    values, vectors = linalg.eigh((matrix + matrix.T) / 2, subset_by_index=[m - k, m - 1])
+    return _nonzero(values[::-1], vectors[:, ::-1])
+
+
+def block_lanczos(apply: Callable[[Array], Array], m: int, k: int) -> tuple[Array, Array]:
+    """Return the same as ``leading`` for a matrix (m, m) of which only products are known.
+
+    A block Krylov space with thick restarts: products with many columns at once read the matrix
+    as often as there are blocks, of which smooth kernels need about six.
+    """
+    b = min(m, k + EXTRA)
+    start = np.random.default_rng(0).normal(size=(m, b))  # any that misses no eigenvector
+    q = linalg.qr(start, mode="economic")[0]
+    image = apply(q)
+    while True:
+        values, y = linalg.eigh(q.T @ image)
+        values, y = values[::-1], y[:, ::-1]
+        residual = (image @ y - (q @ y) * values)[:, :b]
+        size = np.linalg.norm(residual, axis=0)
+        moving = size > CONVERGED * values[0]
+        if not moving[:k].any() or q.shape[1] == m:
+            return _nonzero(values[:k], (q @ y)[:, :k])
+        if q.shape[1] > DEEP * b:
+            q, image = q @ y[:, : 2 * b], image @ y[:, : 2 * b]
+        fresh = residual[:, moving][:, : m - q.shape[1]]
+        for _ in range(2):
+            fresh = linalg.qr(fresh - q @ (q.T @ fresh), mode="economic")[0]
+        q, image = np.hstack([q, fresh]), np.hstack([image, apply(fresh)])
+
+
+def _nonzero(values: Array, vectors: Array) -> tuple[Array, Array]:
     kept = max(1, int((values > FLAT * values[0]).sum()))
     return values[:kept], vectors[:, :kept]
 

@@ -26,6 +26,7 @@ class Embedding:
     z_source: Array
     z_target: Array
     steps: tuple[Step, ...]
+    source_steps: tuple[Step, ...] | None = None  # None: the same
 
     def learn(self, learner: Learner | None, run: Run) -> TorchAdapted:
         """Fit on the source's components; see ``pair.learn``."""
@@ -37,7 +38,13 @@ class Embedding:
 
     def deploy(self, fitted: TorchAdapted, **diagnostics: Any) -> TorchAdapted:
         """Put the steps in front of what was fitted; ``diagnostics`` are JSON values."""
-        return deploy(fitted, self.pair, target=self.steps, diagnostics=diagnostics)
+        return deploy(
+            fitted,
+            self.pair,
+            target=self.steps,
+            source=self.source_steps,
+            diagnostics=diagnostics,
+        )
 
 
 def embed(pair: Pair, found: Features, weights: Array, *, unit: bool) -> Embedding:

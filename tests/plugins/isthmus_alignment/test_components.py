@@ -10,7 +10,12 @@ from scipy import linalg
 from sklearn.decomposition import PCA
 
 from isthmus_alignment.shallow import components
-from isthmus_alignment.shallow.components import leading, penalised_components, principal_axes
+from isthmus_alignment.shallow.components import (
+    block_lanczos,
+    penalised_components,
+    principal_axes,
+    ratio_directions,
+)
 
 SEED = np.random.default_rng
 
@@ -57,7 +62,7 @@ def test_components_solve_the_generalised_eigenproblem(
     q: int, penalty: float, lanczos: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against SciPy's dense solver of the whole, non-exploiting problem."""
-    monkeypatch.setattr(components, "DENSE", 10 if lanczos else 600)
+    monkeypatch.setattr(components, "DENSE", 2 if lanczos else 600)
     x = SEED(4).normal(size=(50, 30)) * np.linspace(1, 4, 30) + 3
     e = contrasts(20, 30, q)
     found, ratios = penalised_components(x, e, penalty, 4)
@@ -85,8 +90,41 @@ def test_a_strong_contrast_is_avoided() -> None:
 
 
 def test_lanczos_finds_repeated_eigenvalues() -> None:
-    values = np.concatenate([[5.0, 5.0, 5.0, 2.0], np.linspace(0, 1, 796)])
-    q, _ = linalg.qr(SEED(6).normal(size=(800, 800)))
-    found, vectors = leading((q * values) @ q.T, 4)
-    np.testing.assert_allclose(found, [5, 5, 5, 2], rtol=1e-9)
-    assert angles(vectors, q[:, :4]).max() < 1e-6
+    """And restarts on its way: the others lie close together."""
+    values = np.concatenate([[5.0, 5.0, 5.0, 2.0], 1.9 - 1e-3 * np.arange(296)])
+    q, _ = linalg.qr(SEED(6).normal(size=(300, 300)))
+    calls = []
+
+    def apply(w: Any) -> Any:
+        calls.append(w.shape[1])
+        return (q * values) @ (q.T @ w)
+
+    found, vectors = block_lanczos(apply, 300, 6)
+    np.testing.assert_allclose(found, [5, 5, 5, 2, 1.9, 1.899], rtol=1e-9)
+    assert linalg.subspace_angles(vectors, q[:, :6]).max() < 1e-5
+    assert sum(calls) > 7 * calls[0]
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_lanczos_stops_at_the_rank(rank: int) -> None:
+    a = SEED(7).normal(size=(200, rank))
+    values, vectors = block_lanczos(lambda w: a @ (a.T @ w), 200, 8)
+    assert vectors.shape == (200, rank)
+    np.testing.assert_allclose((vectors * values) @ vectors.T, a @ a.T, atol=1e-9)
+
+
+def test_lanczos_takes_more_columns_than_there_are() -> None:
+    a = np.diag([3.0, 2.0, 1.0])
+    values, _ = block_lanczos(lambda w: a @ w, 3, 8)
+    np.testing.assert_allclose(values, [3, 2, 1])
+
+
+@pytest.mark.parametrize("r", [5, 60])
+def test_few_rows_give_the_same_as_many_of_zero(r: int) -> None:
+    """Rows fewer than columns go through the smaller Gram matrix."""
+    x, u = SEED(8).normal(size=(r, 30)), SEED(9).normal(size=(30, 2))
+    w, ratios = ratio_directions(x, u, 0.5, 4)
+    padded, same = ratio_directions(np.concatenate([x, np.zeros((60, 30))]), u, 0.5, 4)
+    np.testing.assert_allclose(w, padded, atol=1e-8)
+    np.testing.assert_allclose(ratios, same)
+    np.testing.assert_allclose(w.T @ (u @ u.T + 0.5 * np.eye(30)) @ w, np.eye(4), atol=1e-9)
