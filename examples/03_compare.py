@@ -1,10 +1,10 @@
 """Run a small study from Python: every strategy on the same data and seeds."""
 
-from isthmus.cli.compare import summary_text
+from isthmus.cli.cells import summary_text
+from isthmus.compare.bench import Bench, Setup
 from isthmus.compare.runner import run_study
 from isthmus.compare.study import parse_study
 from isthmus.compare.summary import summarise
-from isthmus.manager import discover
 
 study = parse_study(
     {
@@ -27,5 +27,5 @@ study = parse_study(
     },
     "this example",
 )
-cells = [cell for cell, _, _ in run_study(study, discover())]
+cells = [outcome.cell for outcome in run_study(Bench.open(Setup(study=study)))]
 print(summary_text(summarise(cells)))
