@@ -127,7 +127,8 @@ class Maps:
         u = linalg.solve_triangular(self.lower, u, lower=True)
         w, _ = ratio_directions(self.rows, u, 1.0, self.k)
         w = linalg.solve_triangular(self.lower, w, lower=True, trans=1)
-        w /= np.linalg.norm(w, axis=0)
+        length = np.linalg.norm(w, axis=0)
+        w /= np.where(length > 0, length, 1.0)  # domains of equal rows have no direction
         d = len(w) // 2
         return w[:d], w[d:]
 

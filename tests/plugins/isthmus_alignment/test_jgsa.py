@@ -10,7 +10,7 @@ import pytest
 from scipy import linalg
 from sklearn.neighbors import KNeighborsClassifier
 
-from isthmus import BadInput, Labelled, Task
+from isthmus import BadInput, Labelled, Schema, Task
 from isthmus_alignment.shallow.contrasts import balanced
 from isthmus_alignment.shallow.jgsa import JGSA, Maps
 
@@ -105,6 +105,14 @@ def test_few_columns_have_no_more_components(shifted: Draw) -> None:
     task, target = shifted(d=4)
     z, _ = JGSA(components=20).adapt(task).observe(target.x)
     assert z.shape[1] == 4
+
+
+@pytest.mark.parametrize("d", [3, 50])
+def test_rows_that_are_all_equal_have_no_direction(d: int) -> None:
+    schema = Schema(kind="table", shape=(d,), classes=("a", "b"))
+    source = Labelled(name="s", schema=schema, x=np.zeros((6, d), np.float32), y=np.arange(6) % 2)
+    p = JGSA().adapt(Task(sources=(source,), target=source)).predict(source.x)
+    assert np.isfinite(p).all()
 
 
 @pytest.mark.parametrize(
