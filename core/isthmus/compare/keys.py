@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -34,11 +35,18 @@ def _digest(path: Path, changed: int) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return JSON values of settings and diagnostics."""
+    """Return JSON values of settings and diagnostics; what has no such form becomes text.
+
+    A strategy with odd diagnostics must not cost a study its records. NaN and infinity are None.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+    if hasattr(value, "tolist"):  # NumPy's and torch's numbers and arrays
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from isthmus.compare.problem import Problem
@@ -48,7 +49,7 @@ def score(
             continue
         value = judge(evaluator, judged)
         if isinstance(value, float | int):
-            scores[name] = float(value)
+            _note(name, float(value), scores, unscored)
         else:
             unscored[name] = "is a table"
     for name in study.validators:
@@ -57,10 +58,18 @@ def score(
             unscored[name] = "does not apply to this kind of output"
             continue
         try:
-            scores[name] = float(judge(validator, unseen))  # type: ignore[arg-type]
+            value = judge(validator, unseen)
+            _note(name, float(value), scores, unscored)  # type: ignore[arg-type]
         except IsthmusError as error:
             unscored[name] = str(error)
     return scores, unscored
+
+
+def _note(name: str, value: float, scores: dict[str, float], unscored: dict[str, str]) -> None:
+    if math.isfinite(value):
+        scores[name] = value
+    else:
+        unscored[name] = f"gave {value}"
 
 
 def blind(adapted: Adapted, recipe: Recipe, problem: Problem) -> Evidence:

@@ -349,3 +349,23 @@ def test_results_go_to_a_folder_of_the_study_s_name(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit):
         main(["compare", "staus", "runs/my-study-2nd"])
     assert "Did you mean 'status'" in capsys.readouterr().err
+
+
+def test_odd_diagnostics_and_scores_that_are_no_numbers_cost_nothing(tmp_path, monkeypatch):
+    import numpy as np
+
+    from isthmus_alignment.shallow.coral import CORAL
+    from isthmus_evaluators.validators.information_maximisation import InformationMaximisation
+
+    sane = CORAL._adapt
+    odd = {"array": np.arange(2.0), "nan": float("nan"), "path": Path("x"), "number": np.float32(1)}
+    monkeypatch.setattr(CORAL, "_adapt", lambda s, t, r: replace(sane(s, t, r), diagnostics=odd))
+    monkeypatch.setattr(InformationMaximisation, "score", lambda self, evidence: float("nan"))
+    body = {"strategy": [{"name": "coral"}], "validators": ["information-maximisation"]}
+    (outcome,) = run(tmp_path, **body)
+    wanted = {"array": [0.0, 1.0], "nan": None, "path": "x", "number": 1.0}
+    assert outcome.cell.diagnostics == wanted
+    assert outcome.cell.unscored == {"information-maximisation": "gave nan"}
+    (again,) = run(tmp_path, **body)
+    assert not again.fresh
+    json.dumps(again.cell.diagnostics, allow_nan=False)
