@@ -127,7 +127,8 @@ def _one(talk: Talk, bench: Any, store: Any, beginning: str, save: Path | None) 
     from isthmus.compare.executors.worker import limit_threads
 
     for task, seed, spec in bench.setup.study.cells():
-        if bench.blank(task, seed, spec).key.startswith(beginning):
+        blank = bench.blank(task, seed, spec)
+        if blank.key.startswith(beginning):
             break
     else:
         raise BadInput(
@@ -135,7 +136,7 @@ def _one(talk: Talk, bench: Any, store: Any, beginning: str, save: Path | None) 
             hint="keys are in the report; other data or versions give other keys",
         )
     with talk, limit_threads(bench.setup.study.threads):
-        cell, adapted = bench.run(task, seed, spec, say=talk.say, progress=talk.progress)
+        cell, adapted = bench.run(blank, task, seed, spec, say=talk.say, progress=talk.progress)
     record = store.get(cell.key)
     same = record is not None and all(
         record.scores.get(name) == value for name, value in cell.scores.items()

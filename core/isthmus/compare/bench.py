@@ -144,6 +144,7 @@ class Bench:
 
     def run(
         self,
+        cell: Cell,
         task: TaskSpec,
         seed: int,
         spec: StrategySpec,
@@ -151,8 +152,8 @@ class Bench:
         say: Callable[[str], None] = lambda sentence: None,
         progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     ) -> tuple[Cell, Adapted | None]:
-        """Adapt and score; what goes wrong is the cell's record, and never an exception."""
-        cell, problem = self.blank(task, seed, spec), self.problem(task, seed)
+        """Fill a blank cell: adapt and score. What goes wrong is its record, not an exception."""
+        problem = self.problem(task, seed)
         if cell.status != "ok" or isinstance(problem, str):
             return cell, None
         said: list[str] = []

@@ -49,6 +49,7 @@ def run_study(
     planned = list(study.cells())
     ready: list[Outcome] = []  # cells that need no worker, met while looking for some that do
     told: set[tuple[str, int]] = set()
+    before: dict[int, Cell | None] = {}  # records of cells that are run all the same
 
     def jobs() -> Iterator[Job]:
         for number, (task, seed, spec) in enumerate(planned):
@@ -66,6 +67,7 @@ def run_study(
                 cell = _named(record, blank) if record is not None else _left_out(blank)
                 ready.append(Outcome(number=number, cell=cell, fresh=False))
             else:
+                before[number] = record
                 yield Job(number=number, task=task, seed=seed, strategy=spec, blank=blank)
 
     count = itertools.count(1)
@@ -76,8 +78,7 @@ def run_study(
 
     for job, cell, adapted in executor.run(jobs(), bench):
         if store is not None and cell.key:
-            old = store.get(cell.key)
-            store.put(_merged(old, cell))
+            store.put(_merged(before.pop(job.number), cell))
         while ready:
             yield done(ready.pop(0))
         problem = bench.problem(job.task, job.seed) if adapted is not None else None

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from isthmus.atomic import write_atomically
 from isthmus.compare.cell import Cell
-from isthmus.errors import BadInput
 
 DONE = {"ok", "refused"}  # what failed or took too long is tried again
 
@@ -27,14 +26,6 @@ class Store:
     def put(self, cell: Cell) -> None:
         text = json.dumps(dataclasses.asdict(cell), indent=1)
         write_atomically(self.folder / f"{cell.key}.json", text.encode())
-
-    def find(self, beginning: str) -> Cell:
-        """Return the one record whose key begins so; raises BadInput when none or several do."""
-        paths = sorted(self.folder.glob(f"{beginning}*.json")) if beginning.isalnum() else []
-        if len(paths) != 1 or (cell := _read(paths[0])) is None:
-            count = "no record" if not paths else f"{len(paths)} records"
-            raise BadInput(f"{count} in {self.folder} with a key that begins with {beginning!r}")
-        return cell
 
     def __iter__(self) -> Iterator[Cell]:
         """Yield what can be read, the oldest first."""

@@ -26,6 +26,11 @@ class Serial:
         with limit_threads(bench.setup.study.threads):
             for job in jobs:
                 cell, adapted = bench.run(
-                    job.task, job.seed, job.strategy, say=self.say, progress=self.progress
+                    job.blank,
+                    job.task,
+                    job.seed,
+                    job.strategy,
+                    say=self.say,
+                    progress=self.progress,
                 )
                 yield job, cell, adapted

@@ -47,7 +47,7 @@ def work(setup: Setup, job: Job) -> Cell:
             reason=f"the worker reads other data or has other versions than the study's: "
             f"{found.reason or 'its cell has another key'}",
         )
-    return bench.run(job.task, job.seed, job.strategy)[0]
+    return bench.run(found, job.task, job.seed, job.strategy)[0]
 
 
 def set_threads(threads: int) -> Any:
