@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isthmus import settings
 from isthmus.dataset import Dataset, Location
@@ -14,6 +14,9 @@ from isthmus.domain import Domain, Labelled, Schema
 from isthmus.errors import BadInput
 from isthmus.manager import Catalogue
 from isthmus.strategy import Strategy
+
+if TYPE_CHECKING:
+    from isthmus.learners.backbones import Backbone
 
 MOST_PIXELS = 4096  # raw pixels are no features for a shallow strategy above this
 
@@ -65,7 +68,7 @@ def build_strategy(
 
     network: Architecture = RawPixels()
     if backbone is not None:
-        network = _backbone(backbone, weights)
+        network = load_backbone(backbone, weights)
         said = f"{name} works on the features of {backbone}, which is part of the exported graph"
     elif math.prod(schema.shape) <= MOST_PIXELS:
         said = f"{name} reads tables: it works on raw pixels (--backbone NAME gives features)"
@@ -81,7 +84,7 @@ def _rebuilt(strategy: Any, model: str, weights: str | None) -> tuple[Strategy, 
     """Put a backbone where the strategy keeps its network."""
     from isthmus.learners.neural import Neural
 
-    network = _backbone(model, weights)
+    network = load_backbone(model, weights)
     fields = {f.name for f in dataclasses.fields(strategy)}
     if "network" in fields:
         return dataclasses.replace(strategy, network=network), []
@@ -94,7 +97,8 @@ def _rebuilt(strategy: Any, model: str, weights: str | None) -> tuple[Strategy, 
     raise BadInput(f"{strategy.name} has no network that a backbone could replace")
 
 
-def _backbone(model: str, weights: str | None) -> Any:
+def load_backbone(model: str, weights: str | None) -> Backbone:
+    """Return the recipe of a torchvision network; ``weights``: a file, "download" or "none"."""
     from isthmus.learners.backbones import Backbone
 
     if weights is None or weights in ("download", "none"):

@@ -13,7 +13,6 @@ def hold_out(domain: Labelled, share: float, seed: int) -> tuple[Labelled, Label
 
     Rows are chosen by content, so their order does not matter.
     """
-    order = rows.canonical_order(domain.x, domain.y)
-    order = order[np.random.default_rng(seed).permutation(len(order))]
+    order = rows.shuffled(domain.x, np.random.default_rng(seed), domain.y)
     cut = min(max(1, round(share * len(order))), max(len(order) - 1, 0))
     return domain.take(order[cut:]), domain.take(order[:cut])

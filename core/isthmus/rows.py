@@ -105,6 +105,11 @@ def canonical_order(x: Any, y: Any = None) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable").astype(np.int64)
 
 
+def shuffled(x: Any, rng: np.random.Generator, y: Any = None) -> NDArray[np.int64]:
+    """Return a random order of the rows that depends on ``rng`` and their content, int64 (n,)."""
+    return rng.permutation(canonical_order(x, y))
+
+
 def fingerprint(x: Any, y: Any = None) -> str:
     """Return a SHA-256 of rows and labels, in the order given."""
     h = hashlib.sha256(row_keys(x).tobytes())

@@ -48,11 +48,6 @@ class Standardised:
         return median_distance(np.concatenate([self.read(x) for x in groups])) or 1.0
 
 
-def drawn(x: Any, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return a random order of the rows that depends on their content alone, (n,)."""
-    return rows.canonical_order(x)[rng.permutation(rows.count(x))]
-
-
 def squares(a: Array, b: Array) -> Array:
     """Return squared distances (len(a), len(b)) of rows."""
     d = a @ (-2 * b.T)

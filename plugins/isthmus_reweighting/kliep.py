@@ -15,7 +15,7 @@ import numpy as np
 
 from isthmus import BadInput, rows
 from isthmus.learners.weighting import Reweighting, Weighted, require_positive
-from isthmus_reweighting.kernels import SIGMAS, Array, Standardised, drawn
+from isthmus_reweighting.kernels import SIGMAS, Array, Standardised
 from isthmus_reweighting.mixture import proportions
 
 COMPARED = 2000  # target rows that bandwidths are compared on, at most
@@ -48,7 +48,7 @@ class KLIEP(Reweighting):
 
     def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> Weighted:
         view = Standardised(x_source, x_target)
-        order = drawn(x_target, rng)
+        order = rows.shuffled(x_target, rng)
         x_t = x_target[order]
         at = view.read(x_t[: self.centres])
         near = x_source[rows.canonical_order(x_source)[: self.centres]]

@@ -24,7 +24,6 @@ from isthmus_reweighting.kernels import (
     VALUES,
     Array,
     Standardised,
-    drawn,
     gaussian,
     median_distance,
 )
@@ -69,7 +68,7 @@ def fit_ratio(
     n_source, n_target = rows.count(x_source), rows.count(x_target)
     view = Standardised(x_source, x_target)
     # Centres and pairs are drawn in an order that depends on the content of the rows alone.
-    order_s, order_t = drawn(x_source, rng), drawn(x_target, rng)
+    order_s, order_t = rows.shuffled(x_source, rng), rows.shuffled(x_target, rng)
     x_s, x_t = x_source[order_s], x_target[order_t]
     at = view.read(x_t[:centres])
     median = median_distance(at) or median_distance(view.read(x_s[:centres]), at) or 1.0

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus import Adapted, Domain, Evidence, Labelled, Needs, RunFailed, Strategy, Task, rows
 from isthmus.artefact import TorchAdapted
+from isthmus.compare.study import FLOOR
 from isthmus.domain import Predictions
 from isthmus.evaluator import judge
 from isthmus.holdout import hold_out
@@ -24,7 +25,7 @@ from isthmus.learners.committee import committee
 from isthmus.manager import Catalogue, discover
 from isthmus.shift import Shift, inspect_shift
 from isthmus.strategy import Run
-from isthmus_selection.contenders import FLOOR, contenders
+from isthmus_selection.contenders import contenders
 from isthmus_selection.guard import Verdict, decide, judge_of, voices
 
 GROWTH = 4  # of the rows from one round to the next, as half of the candidates leave
@@ -243,8 +244,8 @@ def _fewer(task: Task, size: int, seed: int) -> Task:
     def some(domain: Any) -> Any:
         if len(domain) <= size:
             return domain
-        order = rows.canonical_order(domain.x, getattr(domain, "y", None))
-        return domain.take(np.random.default_rng(seed).permutation(order)[:size])
+        rng = np.random.default_rng(seed)
+        return domain.take(rows.shuffled(domain.x, rng, getattr(domain, "y", None))[:size])
 
     return replace(task, sources=tuple(map(some, task.sources)), target=some(task.target))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from isthmus.compare.selection import CHOOSES
+from isthmus.compare.study import FLOOR
 from isthmus.compose import build_strategy
 from isthmus.domain import Task
 from isthmus.errors import IsthmusError
@@ -13,8 +15,6 @@ from isthmus.manager import Catalogue
 from isthmus.settings import configure, parameters
 from isthmus.shift import Shift
 from isthmus.strategy import Strategy
-
-FLOOR = "source-only"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def contenders(
         against = {}
     for name in dict.fromkeys([FLOOR, *(names or catalogue.strategies)]):
         cls = catalogue.strategies[name]
-        if cls.oracle or cls.family == "selection":
+        if cls.oracle or cls.family == CHOOSES:
             continue
         try:
             strategy = build(catalogue, name, task, network, steps)

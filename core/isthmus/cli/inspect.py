@@ -44,7 +44,7 @@ def inspect(
     import json
 
     from isthmus.cli.adapt import choose_device
-    from isthmus.compose import load_domain, load_labelled
+    from isthmus.compose import load_backbone, load_domain, load_labelled
     from isthmus.errors import BadInput
     from isthmus.manager import discover
     from isthmus.matching import match
@@ -67,7 +67,9 @@ def inspect(
         talk.say(sentence)
     network: Any = None
     if backbone is not None:
-        network = _network(backbone, weights, task.schema.kind)
+        if task.schema.kind != "image":
+            raise BadInput(f"--backbone reads images, and this is a {task.schema.kind!r} domain")
+        network = load_backbone(backbone, weights)
     run = Run(
         seed=seed,
         device="cpu" if network is None else choose_device(device),
@@ -90,16 +92,3 @@ def inspect(
         talk.say(f"page: {out / PAGE}")
     talk.data(found, lambda: summary(shift))
     talk.say("next: isthmus compare STUDY.toml tries the families on this pair")
-
-
-def _network(backbone: str, weights: str | None, kind: str) -> Any:
-    """Return the network that gives features of images."""
-    from isthmus.dataset import Location
-    from isthmus.errors import BadInput
-    from isthmus.learners.backbones import Backbone
-
-    if kind != "image":
-        raise BadInput(f"--backbone reads images, and this is a {kind!r} domain")
-    if weights is None or weights in ("download", "none"):
-        return Backbone(model=backbone, weights=weights or "download")
-    return Backbone(model=backbone, weights=str(Location.parse(f"file:{weights}").find()))
