@@ -11,25 +11,22 @@ from torch import Tensor
 
 from isthmus import rows
 from isthmus.artefact import Part, build_part, describe_part
+from isthmus.learners.mapped import FrontPart
 from isthmus.learners.neighbours import NeighboursPart
 
 KNOWN = 4000  # rows kept at most: they are looked up, and held in memory, as dense float32
 
 
-class DisplacedPart(Part):
+class DisplacedPart(FrontPart):
     """head(x + displacement of the known row nearest to x)."""
 
     def __init__(self, head: Part, field: NeighboursPart) -> None:
         super().__init__()
         self.head, self.field = head, field
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(x + self.field(x))
-        return out
-
-    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        (x,) = inputs
-        return self.head.observe(x + self.field(x))
+    def map(self, x: Tensor) -> Tensor:
+        moved: Tensor = x + self.field(x)
+        return moved
 
     def settings(self) -> dict[str, Any]:
         return {"head": describe_part(self.head), "field": self.field.settings()}

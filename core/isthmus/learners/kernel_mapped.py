@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.artefact import Part, TorchAdapted, build_part, describe_part
+from isthmus.learners.mapped import FrontPart
 
 TINY = 1e-12  # a row shorter than this stays as it is
 
@@ -27,7 +28,7 @@ class Step(Protocol):
     def before(self, head: Part) -> Part: ...
 
 
-class UnitRowsPart(Part):
+class UnitRowsPart(FrontPart):
     """head(x / |x|), row by row."""
 
     def __init__(self, head: Part, features: int) -> None:
@@ -35,14 +36,7 @@ class UnitRowsPart(Part):
         self.head = head
         self.features = features
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self._map(x))
-        return out
-
-    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head.observe(self._map(inputs[0]))
-
-    def _map(self, x: Tensor) -> Tensor:
+    def map(self, x: Tensor) -> Tensor:
         return x / x.square().sum(1, keepdim=True).sqrt().clamp_min(TINY)
 
     def settings(self) -> dict[str, Any]:
@@ -56,7 +50,7 @@ class UnitRowsPart(Part):
         return {"x": torch.ones(2, self.features)}, {"x": {0: "n"}}
 
 
-class KernelPart(Part):
+class KernelPart(FrontPart):
     """head(exp(-|x - landmark|² / (2 bandwidth²))), one column per landmark."""
 
     def __init__(self, head: Part, landmarks: int, features: int) -> None:
@@ -69,14 +63,7 @@ class KernelPart(Part):
         self.centre: Tensor
         self.gamma: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self._map(x))
-        return out
-
-    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head.observe(self._map(inputs[0]))
-
-    def _map(self, x: Tensor) -> Tensor:
+    def map(self, x: Tensor) -> Tensor:
         # Centring keeps the products small in float32.
         x = x - self.centre
         squares = x.square().sum(1, keepdim=True) + self.landmarks.square().sum(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,7 +14,24 @@ from torch import Tensor
 from isthmus.artefact import Part, TorchAdapted, build_part, describe_part
 
 
-class MappedPart(Part):
+class FrontPart(Part):
+    """A map in front of ``head``. Subclasses define ``map`` and what writes it down."""
+
+    head: Part
+
+    @abstractmethod
+    def map(self, x: Tensor) -> Tensor:
+        """Return what the head reads of instances x (n, d)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.map(x))
+        return out
+
+    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head.observe(self.map(inputs[0]))
+
+
+class MappedPart(FrontPart):
     """head((x - shift) * scale @ matrix); no matrix stands for the identity."""
 
     def __init__(self, head: Part, features: int, mapped: int) -> None:
@@ -26,14 +44,7 @@ class MappedPart(Part):
         self.scale: Tensor
         self.matrix: Tensor | None
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self._map(x))
-        return out
-
-    def observe(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head.observe(self._map(inputs[0]))
-
-    def _map(self, x: Tensor) -> Tensor:
+    def map(self, x: Tensor) -> Tensor:
         z = (x - self.shift) * self.scale
         return z if self.matrix is None else z @ self.matrix
 

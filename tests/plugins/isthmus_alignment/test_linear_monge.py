@@ -59,7 +59,7 @@ def test_agrees_with_pot() -> None:
 def test_the_source_gets_mean_and_covariance_of_the_target() -> None:
     source, target = draw(0, 90, False), draw(1, 70, True)
     adapted = LinearMonge(shrinkage=0.0).adapt(Task(sources=(source,), target=target))
-    maps = adapted.source_part._map, adapted.part._map
+    maps = adapted.source_part.map, adapted.part.map
     z_s, z_t = (f(torch.tensor(d.x)).numpy() for f, d in zip(maps, (source, target)))
     np.testing.assert_allclose(z_s.mean(0), z_t.mean(0), atol=1e-5)
     np.testing.assert_allclose(np.cov(z_s.T, ddof=0), np.cov(z_t.T, ddof=0), atol=1e-4)
