@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import a_share_if_given, above_zero, at_least_one
 from isthmus_alignment.shallow.balance import UNDECIDED, estimated_balance
 from isthmus_alignment.shallow.embedding import Embedding
 from isthmus_alignment.shallow.features import KernelName, features
@@ -47,13 +48,9 @@ class BDA(Strategy):
     learner: Learner | None = None  # None: 1-NN as in the paper
 
     def __post_init__(self) -> None:
-        for name in ("components", "iterations"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"bda: {name}={getattr(self, name)}, expected 1 or more")
-        if not self.penalty > 0:
-            raise BadInput(f"bda: penalty={self.penalty}, expected a number above 0")
-        if self.balance is not None and not 0 <= self.balance <= 1:
-            raise BadInput(f"bda: balance={self.balance}, expected a number from 0 to 1")
+        at_least_one(self, "components", "iterations")
+        above_zero(self, "penalty")
+        a_share_if_given(self, "balance")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         pair = read_pair(task, normalise=self.normalise, unit=self.unit)

@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task, rows
+from isthmus import Adapted, Needs, Run, Strategy, Task, rows
 from isthmus.domain import Labelled, Labels
 from isthmus.learners.learner import Learner
 from isthmus.learners.mapped import Map, mapped
 from isthmus.learners.neighbours import NearestNeighbours
 from isthmus.learners.neural import fit_learner
 from isthmus.learners.scaling import moments
+from isthmus_alignment.limits import from_zero
 from isthmus_alignment.shallow.coral import recolouring
 
 Array = NDArray[np.float64]
@@ -48,8 +49,7 @@ class EasyTL(Strategy):
     learner: Learner | None = None  # of the labelled target rows; None: 1-NN
 
     def __post_init__(self) -> None:
-        if not self.shrinkage >= 0:
-            raise BadInput(f"easytl: shrinkage={self.shrinkage}, expected a number from 0")
+        from_zero(self, "shrinkage")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         source = task.source

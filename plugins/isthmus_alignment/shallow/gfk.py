@@ -11,8 +11,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import at_least_one
 from isthmus_alignment.shallow.components import principal_axes
 from isthmus_alignment.shallow.pair import deploy, learn, read_pair, times
 
@@ -44,8 +45,7 @@ class GFK(Strategy):
     learner: Learner | None = None  # None: 1-NN as in the paper, ridge regression for values
 
     def __post_init__(self) -> None:
-        if self.components < 1:
-            raise BadInput(f"gfk: components={self.components}, expected 1 or more")
+        at_least_one(self, "components")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         pair = read_pair(task, normalise=self.normalise, unit=False)

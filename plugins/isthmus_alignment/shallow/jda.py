@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import above_zero, at_least_one
 from isthmus_alignment.shallow.features import KernelName, features
 from isthmus_alignment.shallow.pair import read_pair
 from isthmus_alignment.shallow.pseudo import Joint, alternate
@@ -46,11 +47,8 @@ class JDA(Strategy):
     learner: Learner | None = None  # None: 1-NN as in the paper
 
     def __post_init__(self) -> None:
-        for name in ("components", "iterations"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"jda: {name}={getattr(self, name)}, expected 1 or more")
-        if not self.penalty > 0:
-            raise BadInput(f"jda: penalty={self.penalty}, expected a number above 0")
+        at_least_one(self, "components", "iterations")
+        above_zero(self, "penalty")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         pair = read_pair(task, normalise=self.normalise, unit=self.unit)

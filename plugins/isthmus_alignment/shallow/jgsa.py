@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import above_zero, at_least_one, from_zero
 from isthmus_alignment.shallow.components import ratio_directions
 from isthmus_alignment.shallow.contrasts import balanced
 from isthmus_alignment.shallow.embedding import Embedding
@@ -53,14 +54,9 @@ class JGSA(Strategy):
     learner: Learner | None = None  # None: 1-NN as in the paper
 
     def __post_init__(self) -> None:
-        for name in ("components", "iterations"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"jgsa: {name}={getattr(self, name)}, expected 1 or more")
-        for name in ("closeness", "variance"):
-            if not getattr(self, name) > 0:
-                raise BadInput(f"jgsa: {name}={getattr(self, name)}, expected a number above 0")
-        if self.separation < 0:
-            raise BadInput(f"jgsa: separation={self.separation}, expected a number from 0")
+        at_least_one(self, "components", "iterations")
+        above_zero(self, "closeness", "variance")
+        from_zero(self, "separation")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         pair = read_pair(task, normalise=self.normalise, unit=self.unit)

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.artefact import TorchAdapted
 from isthmus.learners.kernel_mapped import Kernel, Step, UnitRows
 from isthmus.learners.linear import ABSENT, LinearPart
 from isthmus.learners.neighbours import NearestNeighbours
+from isthmus_alignment.limits import a_share_if_given, above_zero, at_least_one, from_zero
 from isthmus_alignment.shallow.balance import estimated_balance
 from isthmus_alignment.shallow.contrasts import balanced
 from isthmus_alignment.shallow.features import landmarks
@@ -62,16 +63,10 @@ class MEDA(Strategy):
     normalise: bool = True  # z-score each domain
 
     def __post_init__(self) -> None:
-        for name in ("components", "neighbours", "iterations"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"meda: {name}={getattr(self, name)}, expected 1 or more")
-        for name in ("alignment", "smoothness"):
-            if getattr(self, name) < 0:
-                raise BadInput(f"meda: {name}={getattr(self, name)}, expected a number from 0")
-        if not self.ridge > 0:
-            raise BadInput(f"meda: ridge={self.ridge}, expected a number above 0")
-        if self.balance is not None and not 0 <= self.balance <= 1:
-            raise BadInput(f"meda: balance={self.balance}, expected a number from 0 to 1")
+        at_least_one(self, "components", "neighbours", "iterations")
+        from_zero(self, "alignment", "smoothness")
+        above_zero(self, "ridge")
+        a_share_if_given(self, "balance")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         pair = read_pair(task, normalise=self.normalise, unit=False)

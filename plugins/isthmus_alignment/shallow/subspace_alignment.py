@@ -11,9 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
 from isthmus.learners.mapped import Map
+from isthmus_alignment.limits import at_least_one
 from isthmus_alignment.shallow.components import principal_axes
 from isthmus_alignment.shallow.pair import Array, deploy, learn, read_pair
 
@@ -39,8 +40,7 @@ class SubspaceAlignment(Strategy):
     learner: Learner | None = None  # None: 1-NN as in the paper, ridge regression for values
 
     def __post_init__(self) -> None:
-        if self.components < 1:
-            raise BadInput(f"subspace-alignment: components={self.components}, expected 1 or more")
+        at_least_one(self, "components")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         pair = read_pair(task, normalise=self.normalise, unit=False)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import above_zero, at_least_one
 from isthmus_alignment.shallow.components import penalised_components
 from isthmus_alignment.shallow.contrasts import marginal
 from isthmus_alignment.shallow.embedding import embed
@@ -44,10 +45,8 @@ class TCA(Strategy):
     learner: Learner | None = None  # None: 1-NN, ridge regression for values
 
     def __post_init__(self) -> None:
-        if self.components < 1:
-            raise BadInput(f"tca: components={self.components}, expected 1 or more")
-        if not self.penalty > 0:
-            raise BadInput(f"tca: penalty={self.penalty}, expected a number above 0")
+        at_least_one(self, "components")
+        above_zero(self, "penalty")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         unit = not task.schema.is_regression if self.unit is None else self.unit

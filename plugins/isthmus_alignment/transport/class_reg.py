@@ -12,9 +12,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.domain import Labels
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import above_zero, from_zero
 from isthmus_alignment.transport.barycentric import transport
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupling import Array, Coupling, entropic
@@ -53,11 +54,8 @@ class OTClassReg(Strategy):
     learner: Learner | None = None  # None: 1-NN
 
     def __post_init__(self) -> None:
-        for name in ("reg", "iterations", "tolerance"):
-            if not (value := getattr(self, name)) > 0:
-                raise BadInput(f"ot-class-reg: {name}={value}, expected a number above 0")
-        if not self.eta >= 0:
-            raise BadInput(f"ot-class-reg: eta={self.eta}, expected a number from 0")
+        above_zero(self, "reg", "iterations", "tolerance")
+        from_zero(self, "eta")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         return transport(task, run, self.solve, self.learner, self.batches)

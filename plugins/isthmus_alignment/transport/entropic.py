@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.domain import Labels
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import above_zero
 from isthmus_alignment.transport.barycentric import transport
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupling import Array, Coupling, entropic
@@ -43,9 +44,7 @@ class OTSinkhorn(Strategy):
     learner: Learner | None = None  # None: 1-NN
 
     def __post_init__(self) -> None:
-        for name in ("reg", "iterations", "tolerance"):
-            if not (value := getattr(self, name)) > 0:
-                raise BadInput(f"ot-sinkhorn: {name}={value}, expected a number above 0")
+        above_zero(self, "reg", "iterations", "tolerance")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         return transport(task, run, self.solve, self.learner, self.batches)

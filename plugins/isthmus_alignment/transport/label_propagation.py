@@ -11,9 +11,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.domain import Labels
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import above_zero
 from isthmus_alignment.transport.barycentric import Coupled
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupling import Array, Coupling, entropic, exact
@@ -44,8 +45,7 @@ class OTLabelPropagation(Strategy):
     learner: Learner | None = None  # None: Linear
 
     def __post_init__(self) -> None:
-        if not self.reg > 0:
-            raise BadInput(f"ot-label-propagation: reg={self.reg}, expected a number above 0")
+        above_zero(self, "reg")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         coupled = Coupled(task, run, self.batches)

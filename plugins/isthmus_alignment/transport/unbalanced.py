@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.domain import Labels
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import above_zero
 from isthmus_alignment.transport.barycentric import transport
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupling import Array, Coupling, entropic
@@ -44,9 +45,7 @@ class OTUnbalanced(Strategy):
     learner: Learner | None = None  # None: 1-NN
 
     def __post_init__(self) -> None:
-        for name in ("reg", "relax", "iterations", "tolerance"):
-            if not (value := getattr(self, name)) > 0:
-                raise BadInput(f"ot-unbalanced: {name}={value}, expected a number above 0")
+        above_zero(self, "reg", "relax", "iterations", "tolerance")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         return transport(task, run, self.solve, self.learner, self.batches, weigh=self.weigh)
