@@ -28,3 +28,15 @@ def gaussians() -> Callable[..., tuple[Array, Array, Array]]:
 def error() -> Callable[[Array, Array], float]:
     """Return the squared error of weights in units of the true ones: 0 is right, 1 is zero."""
     return lambda w, truth: float(np.square(w - truth).sum() / np.square(truth).sum())
+
+
+@pytest.fixture
+def mean_error(gaussians: Callable[..., Any], error: Callable[..., float]) -> Callable[..., float]:
+    """Return what measures a reweighting on n rows of each domain: mean error of three draws."""
+
+    def measure(method: Any, n: int, d: int, shift: float) -> float:
+        draws = [gaussians(n, n, d, shift, seed) for seed in range(3)]
+        weighed = [method.weigh(x_s, x_t, np.random.default_rng(0)) for x_s, x_t, _ in draws]
+        return float(np.mean([error(w, draw[2]) for w, draw in zip(weighed, draws, strict=True)]))
+
+    return measure

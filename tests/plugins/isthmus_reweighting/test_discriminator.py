@@ -34,16 +34,9 @@ def test_moves_the_mean_of_the_source_to_the_target(
 
 @pytest.mark.parametrize(("d", "shift"), [(1, 0.5), (5, 0.3)])
 def test_weights_approach_the_true_ratio(
-    d: int, shift: float, gaussians: Callable[..., Any], error: Callable[..., float]
+    d: int, shift: float, mean_error: Callable[..., float]
 ) -> None:
-    def mean_error(n: int) -> float:
-        each = []
-        for seed in range(3):
-            x_s, x_t, truth = gaussians(n, n, d, shift, seed)
-            each.append(error(Discriminator().weigh(x_s, x_t, SEED(0)), truth))
-        return float(np.mean(each))
-
-    few, many = mean_error(300), mean_error(3000)
+    few, many = (mean_error(Discriminator(), n, d, shift) for n in (300, 3000))
     assert many < few
     assert many < 0.05
 

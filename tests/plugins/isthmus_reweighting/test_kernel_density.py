@@ -60,17 +60,9 @@ def test_weights_approach_the_true_ratio(
     d: int,
     shift: float,
     wanted: float,
-    gaussians: Callable[..., Any],
-    error: Callable[..., float],
+    mean_error: Callable[..., float],
 ) -> None:
-    def mean_error(n: int) -> float:
-        each = []
-        for seed in range(3):
-            x_s, x_t, truth = gaussians(n, n, d, shift, seed)
-            each.append(error(KernelDensityRatio().weigh(x_s, x_t, SEED(0)), truth))
-        return float(np.mean(each))
-
-    few, many = mean_error(300), mean_error(3000)
+    few, many = (mean_error(KernelDensityRatio(), n, d, shift) for n in (300, 3000))
     assert many < few
     assert many < wanted
 

@@ -83,16 +83,13 @@ def test_leave_one_out_is_what_refitting_gives(n_source: int, n_target: int) -> 
 
 @pytest.mark.parametrize(("d", "shift"), [(1, 0.5), (5, 0.2)])
 def test_weights_approach_the_true_ratio(
-    d: int, shift: float, gaussians: Callable[..., Any], error: Callable[..., float]
+    d: int,
+    shift: float,
+    gaussians: Callable[..., Any],
+    error: Callable[..., float],
+    mean_error: Callable[..., float],
 ) -> None:
-    def mean_error(n: int) -> float:
-        each = []
-        for seed in range(3):
-            x_s, x_t, truth = gaussians(n, n, d, shift, seed)
-            each.append(error(ULSIF().weigh(x_s, x_t, SEED(0)), truth))
-        return float(np.mean(each))
-
-    few, many = mean_error(300), mean_error(3000)
+    few, many = (mean_error(ULSIF(), n, d, shift) for n in (300, 3000))
     assert many < few
     assert many < 0.1
     # An estimate that says nothing, weight 1 everywhere, must be much worse.
