@@ -85,9 +85,9 @@ def main(args: list[str] | None = None) -> None:
 
     given = sys.argv[1:] if args is None else args
     try:
-        cli.main(given, prog_name="isthmus", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # click answers with the code of an Exit; a command that ends well gives None.
+        if code := cli.main(given, prog_name="isthmus", standalone_mode=False):
+            sys.exit(code)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -369,3 +369,11 @@ def test_odd_diagnostics_and_scores_that_are_no_numbers_cost_nothing(tmp_path, m
     (again,) = run(tmp_path, **body)
     assert not again.fresh
     json.dumps(again.cell.diagnostics, allow_nan=False)
+
+
+def test_a_study_of_which_nothing_works_ends_with_one(tmp_path, capsys):
+    (tmp_path / "s.toml").write_text(STUDY.replace(TASK["target"], "npz:nowhere.npz"))
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", str(tmp_path / "s.toml"), "--out", str(tmp_path), "--executor", "serial"])
+    assert stopped.value.code == 1
+    assert "nowhere.npz" in capsys.readouterr().err
