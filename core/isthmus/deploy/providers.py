@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from isthmus.errors import BadInput, ProviderUnavailable
+from isthmus.kept import kept_folder
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "tensorrt"]
 NAMES = {
@@ -91,10 +92,11 @@ def _attempt(source: str | bytes, wanted: str, options: Any) -> tuple[Any, str]:
         NAMES["cpu"],
     ]
     if wanted == NAMES["tensorrt"]:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        cache = home / "isthmus" / "tensorrt"  # building an engine takes minutes: keep it
-        cache.mkdir(parents=True, exist_ok=True)
-        engine = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)}
+        engine: dict[str, Any] = {}
+        if (folder := kept_folder()) is not None:  # building an engine takes minutes
+            cache = folder / "tensorrt"
+            cache.mkdir(parents=True, exist_ok=True)
+            engine = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache)}
         providers.insert(0, (wanted, engine))
     session, failure = None, ""
     with captured() as talk:

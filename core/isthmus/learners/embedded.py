@@ -6,20 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from isthmus import rows
-from isthmus.artefact import Part, TorchAdapted, as_tensor, build_part, describe_part
+from isthmus.artefact import Part, TorchAdapted, build_part, describe_part
 from isthmus.domain import Domain, Labelled, Schema, Task
 from isthmus.errors import NotExportable, UnsupportedTask
 from isthmus.learners.architectures import Architecture, RawPixels
+from isthmus.learners.embeddings import embed
 from isthmus.learners.loop import seeded
 from isthmus.learners.network import Network
 from isthmus.strategy import Adapted, Needs, Run, Strategy
-
-CHUNK = 64  # images per forward pass
 
 
 class EmbeddedPart(Part):
@@ -101,13 +97,8 @@ class Embedded(Strategy):
 
 
 def _embed(net: Network, domain: Any, schema: Schema, run: Run) -> Any:
-    """Return the domain with features (n, width) float32 for instances, computed in chunks."""
-    n, out = len(domain), np.empty((len(domain), net.width), np.float32)
-    with torch.inference_mode():
-        for part in rows.chunks(n, CHUNK):
-            x = as_tensor(domain.x[part]).to(net.head.weight.device)
-            out[part] = net.encode(net.prepare(x)).float().cpu().numpy()
-            run.progress(f"embed {domain.name}", part.stop, n)
+    """Return the domain with features (n, width) float32 for instances."""
+    x = embed(net, domain.x, run, domain.name)
     if isinstance(domain, Labelled):
-        return Labelled(name=domain.name, schema=schema, x=out, y=domain.y)
-    return Domain(name=domain.name, schema=schema, x=out)
+        return Labelled(name=domain.name, schema=schema, x=x, y=domain.y)
+    return Domain(name=domain.name, schema=schema, x=x)
