@@ -12,13 +12,18 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.shallow.bda import BDA
     from isthmus_alignment.shallow.coral import CORAL
     from isthmus_alignment.shallow.easytl import EasyTL
+    from isthmus_alignment.shallow.feature_augmentation import FeatureAugmentation
     from isthmus_alignment.shallow.gfk import GFK
     from isthmus_alignment.shallow.jda import JDA
     from isthmus_alignment.shallow.jgsa import JGSA
+    from isthmus_alignment.shallow.joint_pca import JointPCA
     from isthmus_alignment.shallow.meda import MEDA
+    from isthmus_alignment.shallow.msda import MSDA
+    from isthmus_alignment.shallow.pred import PRED
     from isthmus_alignment.shallow.spl import SPL
     from isthmus_alignment.shallow.subspace_alignment import SubspaceAlignment
     from isthmus_alignment.shallow.tca import TCA
+    from isthmus_alignment.shallow.tjm import TJM
     from isthmus_alignment.transport.class_reg import OTClassReg
     from isthmus_alignment.transport.emd import OTEMD
     from isthmus_alignment.transport.entropic import OTSinkhorn
@@ -47,4 +52,9 @@ def isthmus_strategies() -> list[type[Strategy]]:
         EasyTL,
         SPL,
         JGSA,
+        FeatureAugmentation,
+        PRED,
+        MSDA,
+        JointPCA,
+        TJM,
     ]

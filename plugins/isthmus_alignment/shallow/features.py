@@ -58,10 +58,15 @@ def features(x: Array, kernel: KernelName, run: Run) -> Features:
 
 def landmarks(x: Array, run: Run) -> Array:
     """Return the rows for which a kernel has a column: all, or some drawn at random."""
-    if len(x) <= ROWS:
-        return x
-    run.say(f"the kernel of {len(x)} rows is approximated with {LANDMARKS} landmarks")
-    return np.asarray(x[np.sort(run.rng().permutation(len(x))[:LANDMARKS])])
+    return x if len(x) <= ROWS else np.asarray(x[landmark_index(len(x), run)])
+
+
+def landmark_index(n: int, run: Run) -> NDArray[np.int64]:
+    """Return which of n rows are landmarks, increasing."""
+    if n <= ROWS:
+        return np.arange(n)
+    run.say(f"the kernel of {n} rows is approximated with {LANDMARKS} landmarks")
+    return np.sort(run.rng().permutation(n)[:LANDMARKS])
 
 
 def median_distance(x: Array) -> float:
