@@ -13,6 +13,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.shallow.coral import CORAL
     from isthmus_alignment.shallow.easytl import EasyTL
     from isthmus_alignment.shallow.feature_augmentation import FeatureAugmentation
+    from isthmus_alignment.shallow.fmmd import FMMD
     from isthmus_alignment.shallow.gfk import GFK
     from isthmus_alignment.shallow.jda import JDA
     from isthmus_alignment.shallow.jgsa import JGSA
@@ -27,8 +28,10 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.transport.class_reg import OTClassReg
     from isthmus_alignment.transport.emd import OTEMD
     from isthmus_alignment.transport.entropic import OTSinkhorn
+    from isthmus_alignment.transport.jcpot import JCPOT
     from isthmus_alignment.transport.jdot import JDOT
     from isthmus_alignment.transport.label_propagation import OTLabelPropagation
+    from isthmus_alignment.transport.laplace import OTLaplace
     from isthmus_alignment.transport.linear_monge import LinearMonge
     from isthmus_alignment.transport.unbalanced import OTUnbalanced
 
@@ -49,6 +52,8 @@ def isthmus_strategies() -> list[type[Strategy]]:
         OTUnbalanced,
         OTLabelPropagation,
         JDOT,
+        OTLaplace,
+        JCPOT,
         EasyTL,
         SPL,
         JGSA,
@@ -57,4 +62,5 @@ def isthmus_strategies() -> list[type[Strategy]]:
         MSDA,
         JointPCA,
         TJM,
+        FMMD,
     ]
