@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 KNOWN_FILES = {"adapted.json", "weights.safetensors", "log.jsonl", "checkpoint"}
 _VALUES_PER_CHUNK = 2**23  # bounds the memory of one forward pass
+_VALUES_IN_CACHE = 2**19  # short rows are cheap to compare: as fast as the processor's cache
 
 
 class Part(nn.Module):
@@ -124,7 +125,8 @@ class TorchAdapted(Adapted):
         # or the stored rows that it is compared with.
         tensors = [*self.part.parameters(), *self.part.buffers()]
         widest = max([math.prod(shape), 1, *(t.shape[0] for t in tensors if t.ndim)])
-        return max(1, min(_VALUES_PER_CHUNK // widest, 4096))
+        most = min(_VALUES_PER_CHUNK, _VALUES_IN_CACHE) if len(shape) == 1 else _VALUES_PER_CHUNK
+        return max(1, min(most // widest, 4096))
 
     def onnx(self) -> OnnxGraph:
         from isthmus.deploy.export import OnnxGraph

@@ -34,7 +34,10 @@ class NeighboursPart(Part):
 
     def forward(self, x: Tensor) -> Tensor:
         # |x|² is the same for every stored row; centring keeps the products small in float32.
-        similarity = 2 * (x - self.centre) @ self.rows.T - self.rows.square().sum(1)
+        similarity = torch.addmm(-self.rows.square().sum(1), 2 * (x - self.centre), self.rows.T)
+        if self.k == 1:  # several times faster than sorting, and of equals the first one
+            nearest = similarity.max(1).indices
+            return self.votes[nearest] / self.weight[nearest, None]
         nearest = similarity.topk(self.k, dim=1).indices
         return self.votes[nearest].sum(1) / self.weight[nearest].sum(1, keepdim=True)
 
