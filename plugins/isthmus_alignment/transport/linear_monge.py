@@ -51,13 +51,14 @@ class LinearMonge(Strategy):
     def _adapt(self, task: Task, run: Run) -> Adapted:
         source = task.source
         unit = units(source.x, task.target.x, task.schema)
-        x_source = np.asarray(rows.dense(source.x), np.float64)
-        x_target = np.asarray(rows.dense(task.target.x), np.float64)
-        mean_s, cov_s, share_s = shrunk(x_source / unit, self.shrinkage)
-        mean_t, cov_t, share_t = shrunk(x_target / unit, self.shrinkage)
-        matrix = monge(cov_s, cov_t) / unit[:, None] * unit
+        x_source = np.asarray(rows.dense(source.x), np.float64) / unit
+        x_target = np.asarray(rows.dense(task.target.x), np.float64) / unit
+        mean_s, cov_s, share_s = shrunk(x_source, self.shrinkage)
+        mean_t, cov_t, share_t = shrunk(x_target, self.shrinkage)
+        matrix = monge(cov_s, cov_t) * unit
         # Both are centred rather than the source moved by the difference of means.
-        moved = ((x_source - mean_s * unit) @ matrix).astype(np.float32)
+        moved = ((x_source - mean_s) @ matrix).astype(np.float32)
+        matrix /= unit[:, None]
         inner = Task(sources=(dataclasses.replace(source, x=moved),), target=task.target)
         adapted = mapped(
             fit_learner(self.learner, inner, run),
@@ -80,18 +81,25 @@ def monge(cov_source: Array, cov_target: Array) -> Array:
 
 
 def shrunk(x: Array, share: float | None) -> tuple[Array, Array, float]:
-    """Return mean (d,), covariance (d, d) and the share of it that is the scaled identity."""
-    from sklearn.covariance import ledoit_wolf_shrinkage
+    """Return mean (d,), covariance (d, d) and the share of it that is the scaled identity.
 
+    Without a ``share`` that of Ledoit and Wolf: the squared error of the covariance, as the
+    scatter of rows tells it, over its squared distance from the scaled identity.
+    """
     mean = x.mean(0)
     centred = x - mean
-    d = x.shape[1]
-    if not centred.any():
+    n, d = x.shape
+    covariance = centred.T @ centred / n
+    scale = np.trace(covariance) / d
+    if not scale > 0:
         raise UnsupportedTask("linear-monge needs two different rows in each domain")
     if share is None:
-        share = float(ledoit_wolf_shrinkage(centred, assume_centered=True))
-    covariance = (1 - share) * (centred.T @ centred / len(x))
-    covariance[np.diag_indices(d)] += share * np.square(centred).sum() / (len(x) * d)
+        norm = np.square(covariance).sum()
+        error = (np.square(np.einsum("ij,ij->i", centred, centred)).mean() - norm) / n
+        distance = norm - d * scale**2
+        share = float(min(error, distance) / distance) if distance > 0 else 0.0
+    covariance *= 1 - share
+    covariance[np.diag_indices(d)] += share * scale
     return mean, covariance, share
 
 
