@@ -21,6 +21,7 @@ from isthmus.learners.neural import fit_learner
 from isthmus.learners.scaling import moments
 from isthmus_alignment.limits import from_zero
 from isthmus_alignment.shallow.coral import recolouring
+from isthmus_alignment.shallow.locality import distances
 
 Array = NDArray[np.float64]
 
@@ -61,7 +62,7 @@ class EasyTL(Strategy):
         centres = np.stack([x_source[source.y == c].mean(0) for c in classes])
         if len(x_target) < len(classes):
             run.say(f"{len(x_target)} target rows cannot hold all {len(classes)} classes")
-        labels = classes[assign(_distances(x_target, centres))]
+        labels = classes[assign(distances(x_target, centres))]
         read = x_target.astype(np.float32)
         inner = Labelled(name="target", schema=task.schema, x=read, y=labels)
         learner = self.learner or NearestNeighbours()
@@ -83,11 +84,6 @@ def assign(distance: Array) -> Labels:
         row, column = linear_sum_assignment(distance - distance.min(1, keepdims=True))
         labels[row] = column
     return labels
-
-
-def _distances(x: Array, centres: Array) -> Array:
-    squares = np.square(x).sum(1)[:, None] + np.square(centres).sum(1) - 2 * x @ centres.T
-    return np.sqrt(np.maximum(squares, 0))
 
 
 def _scaled(x: Any, normalise: bool) -> tuple[Array, Array, Array]:

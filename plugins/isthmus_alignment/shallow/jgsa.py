@@ -19,7 +19,7 @@ from isthmus_alignment.limits import above_zero, at_least_one, from_zero
 from isthmus_alignment.shallow.components import ratio_directions
 from isthmus_alignment.shallow.contrasts import balanced
 from isthmus_alignment.shallow.embedding import Embedding
-from isthmus_alignment.shallow.pair import Pair, learn, read_pair, times
+from isthmus_alignment.shallow.pair import learn, read_pair, spanned, times
 from isthmus_alignment.shallow.pseudo import Labels, alternate
 
 Array = NDArray[np.float64]
@@ -60,7 +60,7 @@ class JGSA(Strategy):
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         pair = read_pair(task, normalise=self.normalise, unit=self.unit)
-        x_source, x_target, basis = _spanned(pair)
+        x_source, x_target, basis = spanned(pair)
         maps = Maps(self, x_source, x_target, pair.y)
         alone = learn(self.learner, pair, pair.x_source, pair.x_target, run)
         first = alone.predict(pair.x_target.astype(np.float32)).argmax(1)
@@ -127,15 +127,3 @@ class Maps:
         w /= np.where(length > 0, length, 1.0)  # domains of equal rows have no direction
         d = len(w) // 2
         return w[:d], w[d:]
-
-
-def _spanned(pair: Pair) -> tuple[Array, Array, Array]:
-    """Return both domains' rows in an orthonormal basis (d, m) of their span, and that basis.
-
-    Outside of the span a map only adds to the denominator: nothing is lost where n < d.
-    """
-    n, d = pair.pooled.shape
-    if n >= d:
-        return pair.x_source, pair.x_target, np.eye(d)
-    basis = linalg.qr(pair.pooled.T, mode="economic")[0]
-    return pair.x_source @ basis, pair.x_target @ basis, basis

@@ -106,6 +106,18 @@ def deploy(
     )
 
 
+def spanned(pair: Pair) -> tuple[Array, Array, Array]:
+    """Return both domains' rows in an orthonormal basis (d, m) of their span, and that basis.
+
+    Outside of the span a map only adds to the denominator: nothing is lost where n < d.
+    """
+    n, d = pair.pooled.shape
+    if n >= d:
+        return pair.x_source, pair.x_target, np.eye(d)
+    basis = np.linalg.qr(pair.pooled.T)[0]
+    return pair.x_source @ basis, pair.x_target @ basis, basis
+
+
 def unit_rows(z: Array) -> Array:
     """Return rows of length 1; a row of zeros stays."""
     length = np.sqrt(np.square(z).sum(1, keepdims=True))
