@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from itertools import pairwise
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ from data import COLUMNS, drawn, saved
 from measure import Ledger, Worker
 from venvs import OURS
 
-from isthmus.compare.svg import log_ticks, place_labels, svg
+from isthmus.compare.svg import log_ticks, svg
 
 LIBRARIES = (OURS,)
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000)
 LINEAR = ("coral", "subspace-alignment", "linear-monge")  # those that go beyond 100,000
 FIGURE = Path(__file__).with_name("cost.svg")
 HUES = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
+DASHES, LINE = ("none", "6 3", "2 2", "8 3 2 3"), 15
 STYLE = (
     "<style>text{font:12px system-ui,sans-serif;fill:#555}.grid{stroke:#8884;fill:none}"
+    ".lead{stroke:#8888;fill:none;stroke-width:.6}"
     "polyline{fill:none;stroke-width:1.6}</style>"
 )
 
@@ -77,7 +80,7 @@ def figure(lines: dict[str, dict[int, dict[str, Any]]]) -> str:
     for i, (what, title) in enumerate((("fit_s", "seconds"), ("growth_mb", "MB added"))):
         x0 = left + i * (width + gap)
         points = {
-            m: [(log10(n), log10(max(r[what], 0.01 if i == 0 else 1))) for n, r in by.items()]
+            m: [(log10(n), log10(max(r[what], 0.001 if i == 0 else 1))) for n, r in by.items()]
             for m, by in lines.items()
         }
         ys = [y for line in points.values() for _, y in line]
@@ -99,22 +102,30 @@ def figure(lines: dict[str, dict[int, dict[str, Any]]]) -> str:
             parts.append(f'<text x="{x0 - 6}" y="{y + 4:.1f}" text-anchor="end">{v:g}</text>')
         parts.append(f'<text x="{x0}" y="16">{title}, against rows of each domain</text>')
         ends = {m: at(line[-1]) for m, line in points.items()}
-        frame = (x0, top, x0 + width + gap - 45, top + height)
-        boxes = place_labels(ends, {m: m for m in ends}, frame)
-        for hue, (m, line) in enumerate(sorted(points.items())):
-            colour = HUES[hue % len(HUES)]
-            dash = ' stroke-dasharray="5 3"' if hue // len(HUES) % 2 else ""
-            where = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, line))
+        heights = column([y for _, y in ends.values()], top, top + height)
+        hues = {m: i for i, m in enumerate(sorted(points))}
+        for (m, (x, y)), beside in zip(ends.items(), heights, strict=True):
+            colour = HUES[hues[m] % len(HUES)]
+            dash = f' stroke-dasharray="{DASHES[hues[m] // len(HUES) % len(DASHES)]}"'
+            where = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, points[m]))
             parts.append(f'<polyline points="{where}" stroke="{colour}"{dash}/>')
-            if m in boxes:
-                (x, _, _, y), away = boxes[m]
-                if away:
-                    parts.append(
-                        f'<path d="M{ends[m][0]:.1f} {ends[m][1]:.1f}L{x:.1f} {y - 7:.1f}" '
-                        f'stroke="{colour}" stroke-width="0.5"/>'
-                    )
-                parts.append(
-                    f'<text x="{x:.1f}" y="{y - 3:.1f}" style="fill:{colour}">{escape(m)}</text>'
-                )
+            parts.append(
+                f'<path class="lead" d="M{x:.1f} {y:.1f}L{x0 + width + 18} {beside:.1f}"/>'
+                f'<text x="{x0 + width + 22}" y="{beside + 4:.1f}" style="fill:{colour}">'
+                f"{escape(m)}</text>"
+            )
     whole = svg(2 * (width + gap) + left, top + height + 26, "Cost against rows", parts)
     return whole.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+
+
+def column(wanted: list[float], top: float, bottom: float) -> list[float]:
+    """Return heights near those that are wanted, a line of text apart from each other."""
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    out = list(wanted)
+    for before, i in pairwise([None, *order]):
+        out[i] = max(wanted[i], top if before is None else out[before] + LINE)
+    limit = bottom
+    for i in reversed(order):
+        out[i] = min(out[i], limit)
+        limit = out[i] - LINE
+    return out

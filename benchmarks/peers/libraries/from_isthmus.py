@@ -35,7 +35,7 @@ def run(x_s: Any, y_s: Any, x_t: Any, *, strategy: Strategy) -> Outcome:
         out: dict[str, Any] = dict(adapted.diagnostics.get("transport", {}))
         if "objective" in adapted.diagnostics:
             out["iterations"] = len(adapted.diagnostics["objective"])
-        if isinstance(strategy, TCA):
+        if isinstance(strategy, TCA) and strategy.kernel == "rbf":
             state = {k: v.double().numpy() for k, v in adapted.part.state_dict().items()}
             at = next(k for k in state if k.endswith("landmarks")).removesuffix("landmarks")
             rows, gamma = state[f"{at}landmarks"] + state[f"{at}centre"], state[f"{at}gamma"]
