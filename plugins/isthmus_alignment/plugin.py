@@ -10,7 +10,9 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.deep.dann import DANN
     from isthmus_alignment.deep.mcc import MCC
     from isthmus_alignment.shallow.bda import BDA
+    from isthmus_alignment.shallow.capls import CAPLS
     from isthmus_alignment.shallow.coral import CORAL
+    from isthmus_alignment.shallow.dasvm import DASVM
     from isthmus_alignment.shallow.easytl import EasyTL
     from isthmus_alignment.shallow.feature_augmentation import FeatureAugmentation
     from isthmus_alignment.shallow.fmmd import FMMD
@@ -19,6 +21,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.shallow.jgsa import JGSA
     from isthmus_alignment.shallow.joint_pca import JointPCA
     from isthmus_alignment.shallow.meda import MEDA
+    from isthmus_alignment.shallow.mmd_location_scale import MMDLocationScale
     from isthmus_alignment.shallow.msda import MSDA
     from isthmus_alignment.shallow.pred import PRED
     from isthmus_alignment.shallow.spl import SPL
@@ -63,4 +66,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
         JointPCA,
         TJM,
         FMMD,
+        MMDLocationScale,
+        DASVM,
+        CAPLS,
     ]
