@@ -34,7 +34,9 @@ class CAPLS(Strategy):
     the classifier: what is deployed is the last projection and the nearest of the source's class
     means in it, with a temperature fitted to the source's labels. Settings are the paper's, which
     was written for deep features; for m the smaller of n and d, cost O(n m²) and O(m³) per
-    iteration, memory O(n d + m²): no n x n graph is made.
+    iteration, memory O(n d + m²): no n x n graph is made. Accuracy, in brackets source-only:
+    Office-Caltech (12 tasks) MobileNetV2 94.7 (91.9), SURF 40.0 (46.7), COIL20 85.7 (79.7). Like
+    `spl`, it fails where classes are no clusters: raw digits of JDA 44.0 (1-NN: 55.3).
     """
 
     name: ClassVar[str] = "capls"
