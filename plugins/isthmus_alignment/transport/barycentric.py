@@ -2,13 +2,13 @@
 
 Ferradans, Papadakis, Peyré & Aujol, "Regularized discrete optimal transport", SIAM Journal on
 Imaging Sciences 7 (2014), arXiv:1307.5551, who also move new rows as their nearest neighbour.
+Pooladian, Cuturi & Niles-Weed, "Debiaser beware: pitfalls of centering regularized transport
+maps", ICML 2022, arXiv:2202.08919: the map less that of the source onto itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,75 +17,15 @@ from scipy import sparse
 
 from isthmus import Run, RunFailed, Task, rows
 from isthmus.artefact import TorchAdapted
-from isthmus.domain import Labelled, Labels
+from isthmus.domain import Labelled
 from isthmus.learners.displaced import displaced
 from isthmus.learners.learner import Learner
 from isthmus.learners.neighbours import NearestNeighbours
 from isthmus.learners.neural import fit_learner
 from isthmus_alignment.transport.batches import Batches
-from isthmus_alignment.transport.cost import ground_cost, units
-from isthmus_alignment.transport.coupling import Coupling
+from isthmus_alignment.transport.coupled import Coupled, Solve
 
-Solve = Callable[[NDArray[np.float64], Labels], Coupling]  # of costs, and of the source's labels
-# Costs (n, m) of some source rows and some target rows, and which these are.
-Join = Callable[[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
 MASSLESS = 1e-6  # of its share: a row that keeps less has no counterpart to speak of
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Problem:
-    """One coupling, and which rows of the (ordered) domains it joins."""
-
-    source: NDArray[np.int64]
-    target: NDArray[np.int64]
-    coupling: Coupling
-
-
-class Coupled:
-    """Source and target in canonical order, and the couplings between them."""
-
-    def __init__(self, task: Task, run: Run, batches: Batches) -> None:
-        source = task.source
-        # In an order of their own: a solver that chooses between equal plans must not see ours.
-        self.source = source.take(rows.canonical_order(source.x, source.y))
-        self.x = rows.take(task.target.x, rows.canonical_order(task.target.x))
-        self.unit = units(self.source.x, self.x, task.schema)
-        self.batches, self.run = batches, run
-        self.size = len(self.source), rows.count(self.x)
-        self.problems = batches.count(*self.size)
-        if self.problems > 1:
-            run.say(
-                f"{max(self.size)} rows are too many for one transport problem: the plan is the "
-                f"mean of {self.problems} smaller ones (batches.size, batches.rounds)"
-            )
-        self.diagnostics: dict[str, Any] = {}
-
-    def solve(self, solve: Solve, join: Join | None = None) -> Iterator[Problem]:
-        """Yield each problem solved; the same parts at every call.
-
-        Costs have the median 1; ``join`` makes others of them.
-        """
-        stopped, error, cost_of_plan = 0, 0.0, 0.0
-        for i, (s, t) in enumerate(self.batches.pairs(*self.size, self.run.rng())):
-            cost = ground_cost(self.source.x[s], self.x[t], self.unit)
-            cost = cost if join is None else join(cost, s, t)
-            found = solve(cost, self.source.y[s])
-            stopped += not found.converged
-            error = max(error, found.error)
-            cost_of_plan += float((found.plan * cost).sum()) / self.problems
-            self.run.progress("transport", i + 1, self.problems)
-            yield Problem(source=s, target=t, coupling=found)
-        if stopped:
-            self.run.say(
-                f"the transport solver stopped at its iteration limit in {stopped} of "
-                f"{self.problems} problems; column sums are off by {error:.1e} in total"
-            )
-        self.diagnostics = {
-            "cost": cost_of_plan,
-            "marginal_error": error,
-            "problems": self.problems,
-            "stopped_early": stopped,
-        }
 
 
 def transport(
@@ -96,16 +36,19 @@ def transport(
     batches: Batches,
     *,
     weigh: bool = False,
+    spreads: bool = True,
 ) -> TorchAdapted:
     """Fit a learner on the transported source; ``weigh``: each row by the mass that it kept.
 
     Without a learner: 1-NN for classes, as in the papers, and Linear for values. Means of partners
-    lie closer together than rows do, which a penalised linear model mistakes for a change of unit.
+    lie closer together than rows do, which tilts a regression: where a plan ``spreads``, rows with
+    values are moved by the difference between their means here and in the source itself.
     """
     if learner is None and not task.schema.is_regression:
         learner = NearestNeighbours()
     coupled = Coupled(task, run, batches)
-    moved, mass = barycentres(coupled, solve)
+    debias = spreads and task.schema.is_regression
+    moved, mass = barycentres(coupled, solve, debias=debias)
     source = coupled.source
     arrived = mass > MASSLESS
     if not arrived.any():
@@ -123,27 +66,42 @@ def transport(
     )
 
 
-def barycentres(coupled: Coupled, solve: Solve) -> tuple[Any, NDArray[np.float64]]:
+def barycentres(
+    coupled: Coupled, solve: Solve, *, debias: bool = False
+) -> tuple[Any, NDArray[np.float64]]:
     """Return where each source row goes, float32 (n_source, d) or CSR, and its mass (n_source,).
 
-    The mass is 1 where marginals are met; a row without mass goes nowhere (zeros).
+    The mass is 1 where marginals are met; a row without mass goes nowhere (zeros). ``debias``: a
+    row goes as far as its mean here is from its mean in the source, so that equal domains stay.
     """
     n, (is_sparse, shape) = len(coupled.source), (rows.is_sparse(coupled.x), coupled.x.shape)
     mass, times = np.zeros(n), np.zeros(n)
     total: Any = sparse.csr_matrix((n, shape[1])) if is_sparse else np.zeros((n, shape[1]))
-    for problem in coupled.solve(solve):
-        plan, s, x = problem.coupling.plan, problem.source, coupled.x[problem.target]
-        plan = plan * len(s)  # each row has the mass 1, in a part as in the whole
-        mass[s] += plan.sum(1)
+    for problem, found in coupled.solve(solve):
+        s, x = problem.source, problem.x_target
+        plan = found.plan * len(s)  # each row has the mass 1, in a part as in the whole
+        kept = plan.sum(1)
+        mass[s] += kept
         times[s] += 1
+        part = _few(plan) @ x
+        if debias:
+            own = solve(problem.of_itself()).plan
+            own *= np.divide(kept, own.sum(1), out=np.zeros(len(s)), where=kept > 0)[:, None]
+            part = part - own @ problem.x_source + _scaled(problem.x_source, kept)
         if is_sparse:
             place = sparse.csr_matrix((np.ones(len(s)), (s, np.arange(len(s)))), (n, len(s)))
-            total = total + place @ sparse.csr_matrix(_few(plan) @ x)
+            total = total + place @ sparse.csr_matrix(part)
         else:
-            total[s] += plan @ x
+            total[s] += part
     scale = np.divide(1, mass, out=np.zeros(n), where=mass > MASSLESS * times)
-    moved = sparse.diags_array(scale) @ total if is_sparse else total * scale[:, None]
-    return (sparse.csr_matrix(moved) if is_sparse else moved).astype(np.float32), mass / times
+    moved = _scaled(total, scale)
+    mass = np.divide(mass, times, out=mass, where=times > 0)
+    return (sparse.csr_matrix(moved) if is_sparse else moved).astype(np.float32), mass
+
+
+def _scaled(x: Any, scale: NDArray[np.float64]) -> Any:
+    """Return rows x (n, d), each times a number."""
+    return sparse.diags_array(scale) @ x if rows.is_sparse(x) else x * scale[:, None]
 
 
 def _few(plan: NDArray[np.float64]) -> Any:

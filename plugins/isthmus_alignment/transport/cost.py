@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from isthmus import Schema, rows
 from isthmus.learners.scaling import moments, scales
@@ -31,17 +32,23 @@ def units(x_source: Any, x_target: Any, schema: Schema) -> Array:
     return spread if np.array_equal(scale, spread) else np.ones(d)
 
 
+def measured(x: Any, unit: Array) -> Any:
+    """Return rows (n, d) with columns divided by ``unit``, in float64; CSR rows stay CSR."""
+    if rows.is_sparse(x):
+        return x.astype(np.float64) @ sparse.diags_array(1 / unit)
+    return np.asarray(x, np.float64) / unit
+
+
 def squared_distances(x_source: Any, x_target: Any, unit: Array) -> Array:
     """Return squared Euclidean distances (n_source, n_target); CSR rows stay sparse."""
     if rows.is_sparse(x_source) and rows.is_sparse(x_target):
-        a, b = x_source.astype(np.float64), x_target.astype(np.float64)
+        a, b = measured(x_source, unit), measured(x_target, unit)
         products = (a @ b.T).toarray()
         squares = [np.asarray(x.multiply(x).sum(1)).ravel() for x in (a, b)]
     else:
-        b = np.asarray(rows.dense(x_target), np.float64)
+        b = measured(rows.dense(x_target), unit)
         centre = b.mean(0)  # keeps the squares small, and with them their rounding
-        a = (np.asarray(rows.dense(x_source), np.float64) - centre) / unit
-        b = (b - centre) / unit
+        a, b = measured(rows.dense(x_source), unit) - centre, b - centre
         products = a @ b.T
         squares = [np.square(x).sum(1) for x in (a, b)]
     products *= -2
@@ -50,11 +57,12 @@ def squared_distances(x_source: Any, x_target: Any, unit: Array) -> Array:
     return np.maximum(products, 0, out=products)
 
 
-def ground_cost(x_source: Any, x_target: Any, unit: Array) -> Array:
-    """Return squared distances (n_source, n_target) in units of their median.
+def ground_cost(x_source: Any, x_target: Any, unit: Array) -> tuple[Array, Array]:
+    """Return squared distances (n_source, n_target) with the median 1, and the unit that does so.
 
-    Where most rows coincide the mean takes the median's place.
+    Columns divided by the unit (d,) are at such distances. Where most rows coincide the mean takes
+    the median's place.
     """
     cost = squared_distances(x_source, x_target, unit)
     scale = float(np.median(cost)) or float(cost.mean()) or 1.0
-    return np.divide(cost, scale, out=cost)
+    return np.divide(cost, scale, out=cost), unit * np.sqrt(scale)

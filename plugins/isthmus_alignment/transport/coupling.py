@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ABSORB = 50.0  # exp(±50) is far from the limits of float64
+LEAST = 1e-100  # of a column of a kernel, or it may underflow
 Array = NDArray[np.float64]
 
 
@@ -27,6 +28,7 @@ class Coupling:
     converged: bool
     error: float  # what the column sums are off by, in total
     potential: Array | None = None  # of the target, (n_target,): where a later solve may start
+    divergence: float = 0.0  # KL(P | a b') of an entropic plan
 
 
 def uniform(n: int) -> Array:
@@ -68,11 +70,13 @@ def entropic(
     n, m = cost.shape
     power = 1.0 if relax is None else relax / (relax + reg)
     drag = 0.0 if relax is None else 1 / (relax + reg)
-    # Soft c-transforms: from them on no row or column of the kernel underflows as a whole.
-    f = _softmin(cost, np.zeros(m) if start is None else start, reg)
-    g = _softmin(cost.T, f, reg)
+    g = np.zeros(m) if start is None else start
+    # From soft c-transforms, so that no row or column of the kernel underflows as a whole.
+    f, kernel = _rows_fitted(cost, g, reg)
+    if not kernel.sum(0).min() > LEAST:
+        g = _softmin(cost.T, f, reg)
+        kernel = _kernel(cost, f, g, reg)
     u, v, error = np.zeros(n), np.zeros(m), np.inf  # logarithms of the scaling factors
-    kernel = _kernel(cost, f, g, reg)
     for step in range(iterations + 1):
         after = -power * np.log(np.exp(u) @ kernel / n) - drag * g
         if step:
@@ -90,15 +94,71 @@ def entropic(
             kernel = _kernel(cost, f, g, reg)
     kernel *= (np.exp(u) / n)[:, None]
     kernel *= np.exp(v) / m
-    potential = g + reg * v
-    return Coupling(plan=kernel, converged=error <= tolerance, error=error, potential=potential)
+    f, g = f + reg * u, g + reg * v
+    kl = float(kernel.sum(1) @ f + kernel.sum(0) @ g - np.vdot(kernel, cost)) / reg
+    return Coupling(
+        plan=kernel, converged=error <= tolerance, error=error, potential=g, divergence=kl
+    )
+
+
+class Scaled:
+    """A kernel exp(-cost / reg) with factors of its rows and columns, for Bregman projections.
+
+    ``share`` (n,) below is what each row is to have, times n. The plan's entries are
+    share_i exp(u_i + v_j) K_ij / (n m), where the kernel K absorbs what u and v grow to.
+    """
+
+    u: Array
+    v: Array
+    kernel: Array
+
+    def __init__(self, cost: Array, reg: float) -> None:
+        self.cost, self.reg = cost, reg
+        self.g = _softmin(cost.T, np.zeros(len(cost)), reg)
+        self.f = _softmin(cost, self.g, reg)
+        self.unscaled = -self.f / reg - np.log(len(cost))  # log row sums before rows had factors
+        self._absorb(0.0, 0.0)
+
+    def fit_columns(self, share: Array) -> float:
+        """Make column sums uniform; return what they were off by, in total."""
+        v = -np.log((share * np.exp(self.u)) @ self.kernel / len(share))
+        error = float(np.abs(np.expm1(self.v - v)).mean())
+        self.v = v
+        return error
+
+    def fit_rows(self) -> None:
+        """Make row sums share / n."""
+        self.u = -np.log(self.kernel @ np.exp(self.v) / len(self.v))
+        if max(np.abs(self.u).max(), np.abs(self.v).max()) > ABSORB:
+            self._absorb(self.u, self.v)
+
+    def row_sums(self, share: Array) -> Array:
+        rest = self.kernel @ np.exp(self.v) / len(self.v)
+        return np.asarray(share * np.exp(self.u) * rest / len(share))
+
+    def plan(self, share: Array) -> Array:
+        out = self.kernel * (share * np.exp(self.u) / len(share))[:, None]
+        out *= np.exp(self.v) / len(self.v)
+        return np.asarray(out)
+
+    def _absorb(self, u: Array | float, v: Array | float) -> None:
+        self.f, self.g = self.f + self.reg * u, self.g + self.reg * v
+        self.u, self.v = np.zeros(len(self.f)), np.zeros(len(self.g))
+        self.kernel = _kernel(self.cost, self.f, self.g, self.reg)
 
 
 def _softmin(cost: Array, potential: Array, reg: float) -> Array:
     """Return -reg log mean_j exp((potential_j - cost_ij) / reg) for each row i."""
+    return _rows_fitted(cost, potential, reg)[0]
+
+
+def _rows_fitted(cost: Array, potential: Array, reg: float) -> tuple[Array, Array]:
+    """Return _softmin's f (n,), and the kernel with f and the potential, whose row means are 1."""
     least = np.asarray((cost - potential).min(1))
     kernel = _kernel(cost, least, potential, reg)
-    return np.asarray(least - reg * np.log(kernel.mean(1)))
+    mean = kernel.mean(1)
+    kernel /= mean[:, None]
+    return np.asarray(least - reg * np.log(mean)), kernel
 
 
 def _kernel(cost: Array, f: Array, g: Array, reg: float) -> Array:

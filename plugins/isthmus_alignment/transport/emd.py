@@ -13,7 +13,8 @@ from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
 from isthmus_alignment.transport.barycentric import transport
 from isthmus_alignment.transport.batches import Batches
-from isthmus_alignment.transport.coupling import exact
+from isthmus_alignment.transport.coupled import Problem
+from isthmus_alignment.transport.coupling import Coupling, exact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +22,10 @@ class OTEMD(Strategy):
     """Couple the rows of both domains at the least cost; move each source row to its partners.
 
     Cost between O(n²) and O(n³), memory about 40 n² bytes up to 4,000 rows of a domain, and
-    mini-batches of 1,000 rows above. The plan is sparse, so CSR rows stay CSR. Every row must
-    find partners: with other shares of the classes in the target some are moved to the wrong
-    class. Accuracy, in brackets source-only with 1-NN: Office-Caltech SURF (12 tasks) 33.7
-    (31.4), COIL20 84.9 (84.0), USPS and MNIST of 256 unit-norm columns 45.4 (55.3).
+    mini-batches of 1,000 rows above. The plan is sparse, so CSR rows stay CSR. Several sources are
+    pooled. Every row must find partners: with other shares of the classes in the target some are
+    moved to the wrong class. Accuracy, in brackets source-only with 1-NN: Office-Caltech SURF (12
+    tasks) 33.7 (31.4), COIL20 84.9 (84.0), USPS and MNIST of 256 unit-norm columns 45.4 (55.3).
     """
 
     name: ClassVar[str] = "ot-emd"
@@ -40,6 +41,7 @@ class OTEMD(Strategy):
             raise BadInput(f"ot-emd: iterations={self.iterations}, expected at least 1")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        return transport(
-            task, run, lambda cost, y: exact(cost, self.iterations), self.learner, self.batches
-        )
+        return transport(task, run, self.solve, self.learner, self.batches, spreads=False)
+
+    def solve(self, p: Problem) -> Coupling:
+        return exact(p.cost, self.iterations)

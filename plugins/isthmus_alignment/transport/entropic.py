@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
-from isthmus.domain import Labels
 from isthmus.learners.learner import Learner
 from isthmus_alignment.limits import above_zero
 from isthmus_alignment.transport.barycentric import transport
 from isthmus_alignment.transport.batches import Batches
-from isthmus_alignment.transport.coupling import Array, Coupling, entropic
+from isthmus_alignment.transport.coupled import Problem
+from isthmus_alignment.transport.coupling import Coupling, entropic
 
 
 @dataclass(frozen=True, kw_only=True)
 class OTSinkhorn(Strategy):
     """Couple the rows of both domains, spread by an entropy; move each to its partners' mean.
 
-    Classes only: partners' means lie closer together than rows, which would tilt a regression.
+    Partners' means lie closer together than rows, which would tilt a regression: rows with values
+    move by the difference from their means in the source itself, at twice the cost. Several sources
+    are pooled.
     Cost O(n²) per iteration, memory O(n²) up to 4,000 rows of a domain (about 500 MB) and
     mini-batches above, which hold 1,000 x 1,000. The entropy's weight is a share of the median
     cost, so that no unit of the columns makes it under- or overflow. Accuracy, in brackets
@@ -33,9 +35,7 @@ class OTSinkhorn(Strategy):
 
     name: ClassVar[str] = "ot-sinkhorn"
     family: ClassVar[str] = "alignment"
-    needs: ClassVar[Needs] = Needs(
-        kinds=frozenset({"table"}), sources="any", outputs=frozenset({"classes"})
-    )
+    needs: ClassVar[Needs] = Needs(kinds=frozenset({"table"}), sources="any")
 
     reg: float = 0.1  # weight of the entropy, in median costs
     iterations: int = 1000
@@ -49,5 +49,5 @@ class OTSinkhorn(Strategy):
     def _adapt(self, task: Task, run: Run) -> Adapted:
         return transport(task, run, self.solve, self.learner, self.batches)
 
-    def solve(self, cost: Array, y: Labels) -> Coupling:
-        return entropic(cost, self.reg, iterations=self.iterations, tolerance=self.tolerance)
+    def solve(self, p: Problem) -> Coupling:
+        return entropic(p.cost, self.reg, iterations=self.iterations, tolerance=self.tolerance)

@@ -7,18 +7,16 @@ target shift", AISTATS 2019, arXiv:1803.04899, section 4 (labels rather than row
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
-from isthmus.domain import Labels
 from isthmus.learners.learner import Learner
 from isthmus_alignment.limits import above_zero
-from isthmus_alignment.transport.barycentric import Coupled
 from isthmus_alignment.transport.batches import Batches
-from isthmus_alignment.transport.coupling import Array, Coupling, entropic, exact
-from isthmus_alignment.transport.propagation import fit_propagated, propagate
+from isthmus_alignment.transport.coupled import Problem
+from isthmus_alignment.transport.coupling import Coupling, entropic, exact
+from isthmus_alignment.transport.propagation import fit_coupled
 
 ITERATIONS = {"emd": 2_000_000, "sinkhorn": 1000}
 
@@ -30,9 +28,10 @@ class OTLabelPropagation(Strategy):
     Rows stay where they are, so that nothing is mapped when deployed; a target row that is coupled
     with several classes counts for each by its share (shares below 1% are left out). Cost between
     O(n²) and O(n³), memory about 40 n² bytes up to 4,000 rows of a domain, and mini-batches of
-    1,000 rows above. Shares of the classes in the target are taken to be the source's. Accuracy
-    with the default learner, in brackets source-only: Office-Caltech SURF (12 tasks) 38.1 (46.7),
-    COIL20 84.9 (79.7); with sinkhorn 42.0 and 87.9, at several times the time.
+    1,000 rows above. Several sources are pooled. Shares of the classes in the target are taken to
+    be the source's. Accuracy with the default learner, in brackets source-only: Office-Caltech SURF
+    (12 tasks) 38.1 (46.7), COIL20 84.9 (79.7); with sinkhorn 42.0 and 87.9, at several times the
+    time.
     """
 
     name: ClassVar[str] = "ot-label-propagation"
@@ -48,15 +47,9 @@ class OTLabelPropagation(Strategy):
         above_zero(self, "reg")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        coupled = Coupled(task, run, self.batches)
-        labels = propagate(coupled, self.solve)
-        adapted = fit_propagated(self.learner, coupled.x, labels, task, run)
-        notes = {**adapted.diagnostics, "transport": coupled.diagnostics}
-        if not task.schema.is_regression:
-            notes["mean_certainty"] = float(labels.max(1).mean())
-        return dataclasses.replace(adapted, diagnostics=notes)
+        return fit_coupled(task, run, self.solve, self.learner, self.batches)
 
-    def solve(self, cost: Array, y: Labels) -> Coupling:
+    def solve(self, p: Problem) -> Coupling:
         if self.plan == "emd":
-            return exact(cost, ITERATIONS["emd"])
-        return entropic(cost, self.reg, iterations=ITERATIONS["sinkhorn"], tolerance=1e-5)
+            return exact(p.cost, ITERATIONS["emd"])
+        return entropic(p.cost, self.reg, iterations=ITERATIONS["sinkhorn"], tolerance=1e-5)

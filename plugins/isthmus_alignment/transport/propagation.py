@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from isthmus.domain import Domain, Labelled, Labels
 from isthmus.learners.learner import Learner
 from isthmus.learners.neighbours import NearestNeighbours
 from isthmus.learners.neural import fit_learner
-from isthmus_alignment.transport.barycentric import Coupled, Join, Solve
+from isthmus_alignment.transport.batches import Batches
+from isthmus_alignment.transport.coupled import Coupled, Join, Solve
 
 LEAST = 0.01  # share of a class in a row below which it is left out
 Array = NDArray[np.float64]
@@ -34,11 +36,23 @@ def propagate(coupled: Coupled, solve: Solve, join: Join | None = None) -> Array
     values = as_values(coupled.source)
     total = np.zeros((coupled.size[1], values.shape[1]))
     mass = np.zeros(coupled.size[1])
-    for problem in coupled.solve(solve, join):
-        plan = problem.coupling.plan
-        total[problem.target] += plan.T @ values[problem.source]
-        mass[problem.target] += plan.sum(0)
+    for problem, found in coupled.solve(solve, join):
+        total[problem.target] += found.plan.T @ values[problem.source]
+        mass[problem.target] += found.plan.sum(0)
     return np.asarray(total / mass[:, None])
+
+
+def fit_coupled(
+    task: Task, run: Run, solve: Solve, learner: Learner | None, batches: Batches
+) -> TorchAdapted:
+    """Fit a learner on the target rows, with the labels that a coupling carries to them."""
+    coupled = Coupled(task, run, batches)
+    labels = propagate(coupled, solve)
+    adapted = fit_propagated(learner, coupled.x, labels, task, run)
+    notes = {**adapted.diagnostics, "transport": coupled.diagnostics}
+    if not task.schema.is_regression:
+        notes["mean_certainty"] = float(labels.max(1).mean())
+    return dataclasses.replace(adapted, diagnostics=notes)
 
 
 def fit_propagated(

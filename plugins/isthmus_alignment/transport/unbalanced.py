@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
-from isthmus.domain import Labels
 from isthmus.learners.learner import Learner
 from isthmus_alignment.limits import above_zero
 from isthmus_alignment.transport.barycentric import transport
 from isthmus_alignment.transport.batches import Batches
-from isthmus_alignment.transport.coupling import Array, Coupling, entropic
+from isthmus_alignment.transport.coupled import Problem
+from isthmus_alignment.transport.coupling import Coupling, entropic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +24,16 @@ class OTUnbalanced(Strategy):
 
     For domains that overlap in part: an outlying cluster, or a class that the target has fewer of,
     is not forced onto other rows. Where all rows are near some, it does as ot-sinkhorn. Cost and
-    memory are ot-sinkhorn's, and so are the default entropy and classes only; a ``relax`` of 1
-    lets rows go that are some median distances away. Accuracy, in brackets source-only with 1-NN:
+    memory are ot-sinkhorn's, and so are the default entropy and the move of rows with values; a
+    ``relax`` of 1 lets rows go that are some median distances away. Several sources are pooled.
+    Accuracy, in brackets source-only with 1-NN:
     Office-Caltech SURF (12 tasks) 43.4 (31.4), COIL20 86.7 (84.0), USPS and MNIST of 256 unit-norm
     columns 61.1 (55.3).
     """
 
     name: ClassVar[str] = "ot-unbalanced"
     family: ClassVar[str] = "alignment"
-    needs: ClassVar[Needs] = Needs(
-        kinds=frozenset({"table"}), sources="any", outputs=frozenset({"classes"})
-    )
+    needs: ClassVar[Needs] = Needs(kinds=frozenset({"table"}), sources="any")
 
     reg: float = 0.1  # weight of the entropy, in median costs
     relax: float = 1.0  # weight of the marginals, in median costs; large ones must be met
@@ -50,9 +49,9 @@ class OTUnbalanced(Strategy):
     def _adapt(self, task: Task, run: Run) -> Adapted:
         return transport(task, run, self.solve, self.learner, self.batches, weigh=self.weigh)
 
-    def solve(self, cost: Array, y: Labels) -> Coupling:
+    def solve(self, p: Problem) -> Coupling:
         return entropic(
-            cost,
+            p.cost,
             self.reg,
             relax=self.relax,
             iterations=self.iterations,

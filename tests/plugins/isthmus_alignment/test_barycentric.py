@@ -9,8 +9,9 @@ from scipy import sparse
 from isthmus import Labelled, Run, RunFailed, Schema, Task
 from isthmus.learners.linear import LinearPart
 from isthmus.learners.neighbours import NearestNeighbours, NeighboursPart
-from isthmus_alignment.transport.barycentric import Coupled, barycentres, transport
+from isthmus_alignment.transport.barycentric import barycentres, transport
 from isthmus_alignment.transport.batches import Batches
+from isthmus_alignment.transport.coupled import Coupled, Problem
 from isthmus_alignment.transport.coupling import Coupling, entropic, exact
 
 SCHEMA = Schema(kind="table", shape=(3,), classes=("a", "b"))
@@ -28,12 +29,12 @@ def csr(domain: Any) -> Labelled:
     return Labelled(name="c", schema=SCHEMA, x=sparse.csr_matrix(x), y=domain.y)
 
 
-def to_exact(cost: Any, y: Any) -> Coupling:
-    return exact(cost, 10**6)
+def to_exact(p: Problem) -> Coupling:
+    return exact(p.cost, 10**6)
 
 
-def to_entropic(cost: Any, y: Any) -> Coupling:
-    return entropic(cost, 0.1)
+def to_entropic(p: Problem) -> Coupling:
+    return entropic(p.cost, 0.1)
 
 
 def coupled(source: Any, target: Any, run: Run = Run(), batches: Batches = Batches()) -> Coupled:
@@ -42,8 +43,8 @@ def coupled(source: Any, target: Any, run: Run = Run(), batches: Batches = Batch
 
 def test_rows_go_to_the_mean_of_their_partners() -> None:
     both = coupled(draw(0, 20), draw(1, 30, 1.0))
-    (problem,) = both.solve(to_entropic)
-    plan = problem.coupling.plan
+    ((_, found),) = both.solve(to_entropic)
+    plan = found.plan
     moved, mass = barycentres(both, to_entropic)
     np.testing.assert_allclose(moved, plan @ both.x / plan.sum(1, keepdims=True), atol=1e-5)
     np.testing.assert_allclose(mass, 1, atol=1e-6)
@@ -84,9 +85,9 @@ def test_parts_are_averaged_and_the_user_is_told() -> None:
     said: list[str] = []
     both = coupled(draw(6, 60), draw(7, 50, 1.0), Run(say=said.append), Batches(size=20, rounds=3))
     total = np.zeros((60, 3))
-    for problem in both.solve(to_exact):
-        assert problem.coupling.plan.shape == (len(problem.source), len(problem.target))
-        plan = problem.coupling.plan * len(problem.source)
+    for problem, found in both.solve(to_exact):
+        assert found.plan.shape == (len(problem.source), len(problem.target))
+        plan = found.plan * len(problem.source)
         total[problem.source] += plan @ both.x[problem.target] / 3
     moved, mass = barycentres(both, to_exact)
     np.testing.assert_allclose(moved, total, atol=1e-5)
@@ -108,7 +109,7 @@ def test_parts_spread_more_than_the_whole() -> None:
 def test_a_solver_that_stopped_is_reported() -> None:
     said: list[str] = []
     both = coupled(draw(10, 30), draw(11, 30), Run(say=said.append))
-    list(both.solve(lambda cost, y: exact(cost, 3)))
+    list(both.solve(lambda p: exact(p.cost, 3)))
     assert "stopped at its iteration limit in 1 of 1" in said[0]
     assert both.diagnostics["stopped_early"] == 1
 
@@ -117,11 +118,11 @@ def test_the_solver_gets_the_labels_of_its_rows() -> None:
     both = coupled(draw(12, 40), draw(13, 40, 1.0), batches=Batches(size=10, rounds=1))
     seen = []
 
-    def solve(cost: Any, y: Any) -> Coupling:
-        seen.append(y)
-        return to_exact(cost, y)
+    def solve(p: Problem) -> Coupling:
+        seen.append(p.y)
+        return to_exact(p)
 
-    wanted = [both.source.y[p.source] for p in both.solve(solve)]
+    wanted = [both.source.y[p.source] for p, _ in both.solve(solve)]
     for a, b in zip(seen, wanted, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -145,10 +146,10 @@ def test_rows_without_mass_teach_nothing() -> None:
     source, target = draw(16, 40), draw(17, 30)
     lost: list[int] = []
 
-    def solve(cost: Any, y: Any) -> Coupling:
-        plan = to_exact(cost, y).plan.copy()
-        lost.extend(np.flatnonzero(y == 1))
-        plan[y == 1] = 0
+    def solve(p: Problem) -> Coupling:
+        plan = to_exact(p).plan.copy()
+        lost.extend(np.flatnonzero(p.y == 1))
+        plan[p.y == 1] = 0
         return Coupling(plan=plan, converged=True, error=0.0)
 
     task = Task(sources=(source,), target=target)
@@ -158,8 +159,8 @@ def test_rows_without_mass_teach_nothing() -> None:
 
 
 def test_a_plan_without_mass_is_a_failure_with_a_sentence() -> None:
-    def solve(cost: Any, y: Any) -> Coupling:
-        return Coupling(plan=np.zeros_like(cost), converged=True, error=0.0)
+    def solve(p: Problem) -> Coupling:
+        return Coupling(plan=np.zeros_like(p.cost), converged=True, error=0.0)
 
     task = Task(sources=(draw(0, 20),), target=draw(1, 20))
     with pytest.raises(RunFailed, match="no source row kept its mass"):
@@ -169,8 +170,8 @@ def test_a_plan_without_mass_is_a_failure_with_a_sentence() -> None:
 def test_weights_are_the_mass_that_arrived() -> None:
     source, target = draw(18, 40), draw(19, 30)
 
-    def solve(cost: Any, y: Any) -> Coupling:
-        plan = to_exact(cost, y).plan * np.where(y == 1, 0.25, 1)[:, None]
+    def solve(p: Problem) -> Coupling:
+        plan = to_exact(p).plan * np.where(p.y == 1, 0.25, 1)[:, None]
         return Coupling(plan=plan, converged=True, error=0.0)
 
     task = Task(sources=(source,), target=target)

@@ -42,3 +42,16 @@ def test_rounds_differ():
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(BadInput, match="expected at least"):
         Batches(**setting)
+
+
+def test_every_part_has_rows_of_every_stratum():
+    stratum = np.repeat([0, 1, 2], [300, 90, 4])  # four rows, ten parts
+    found = list(Batches(size=40, rounds=2).pairs(394, 100, np.random.default_rng(0), stratum))
+    assert len(found) == 20
+    for s, _ in found:
+        assert len(set(s)) == len(s) <= 41
+        assert set(stratum[s]) == {0, 1, 2}
+        assert abs((stratum[s] == 1).sum() - 9) <= 1
+    turns = np.bincount(np.concatenate([s for s, _ in found]), minlength=394)
+    assert (turns[:390] == 2).all()
+    assert (turns[390:] >= 4).all()

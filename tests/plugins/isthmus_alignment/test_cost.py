@@ -43,16 +43,17 @@ def test_no_distance_is_negative():
 
 def test_costs_have_the_median_1_whatever_the_unit():
     a, b = draw(5, 20), draw(6, 30)
-    cost = ground_cost(a, b, np.ones(4))
+    cost, unit = ground_cost(a, b, np.ones(4))
+    np.testing.assert_allclose(squared_distances(a, b, unit), cost, rtol=1e-9)
     assert np.median(cost) == pytest.approx(1)
-    np.testing.assert_allclose(ground_cost(100 * a, 100 * b, np.ones(4)), cost, rtol=1e-4)
+    np.testing.assert_allclose(ground_cost(100 * a, 100 * b, np.ones(4))[0], cost, rtol=1e-4)
 
 
 def test_rows_that_coincide_cost_nothing():
     same = np.ones((5, 4), np.float32)
-    np.testing.assert_array_equal(ground_cost(same, same, np.ones(4)), 0)
+    np.testing.assert_array_equal(ground_cost(same, same, np.ones(4))[0], 0)
     mostly = np.concatenate([same, 1 + same[:1]])
-    cost = ground_cost(same, mostly, np.ones(4))
+    cost, _ = ground_cost(same, mostly, np.ones(4))
     assert cost.mean() == pytest.approx(1)
 
 

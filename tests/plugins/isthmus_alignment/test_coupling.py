@@ -62,6 +62,12 @@ def test_an_entropic_plan_is_pots(reg):
 
 
 @pytest.mark.parametrize("reg", [1, 0.1, 0.03])
+def test_the_divergence_is_that_of_the_plan(reg):
+    found = entropic(costs(11), reg)
+    assert found.divergence == pytest.approx(kl(found.plan, 1 / 1200), rel=1e-6)
+
+
+@pytest.mark.parametrize("reg", [1, 0.1, 0.03])
 def test_an_entropic_plan_meets_its_marginals(reg):
     found = entropic(costs(5), reg, iterations=10**5, tolerance=1e-6)
     assert found.converged

@@ -8,8 +8,8 @@ import pytest
 from isthmus import Labelled, Run, Schema, Task
 from isthmus.learners.linear import Linear
 from isthmus.learners.neighbours import NearestNeighbours
-from isthmus_alignment.transport.barycentric import Coupled
 from isthmus_alignment.transport.batches import Batches
+from isthmus_alignment.transport.coupled import Coupled, Problem
 from isthmus_alignment.transport.coupling import entropic, exact
 from isthmus_alignment.transport.propagation import as_values, fit_propagated, propagate
 
@@ -28,19 +28,19 @@ def pair(schema: Schema = CLASSES, n: int = 30, m: int = 20) -> Task:
     return Task(sources=(draw(0, n, schema),), target=draw(1, m, schema))
 
 
-def to_exact(cost: Any, y: Any) -> Any:
-    return exact(cost, 10**6)
+def to_exact(p: Problem) -> Any:
+    return exact(p.cost, 10**6)
 
 
-def to_entropic(cost: Any, y: Any) -> Any:
-    return entropic(cost, 0.1)
+def to_entropic(p: Problem) -> Any:
+    return entropic(p.cost, 0.1)
 
 
 @pytest.mark.parametrize("schema", [CLASSES, VALUES], ids=["classes", "values"])
 def test_a_target_row_gets_the_mean_label_of_its_partners(schema: Schema) -> None:
     coupled = Coupled(pair(schema), Run(), Batches())
-    (problem,) = coupled.solve(to_entropic)
-    wanted = 20 * problem.coupling.plan.T @ as_values(coupled.source)
+    ((_, found),) = coupled.solve(to_entropic)
+    wanted = 20 * found.plan.T @ as_values(coupled.source)
     got = propagate(coupled, to_entropic)
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
     if not schema.is_regression:
