@@ -59,9 +59,9 @@ class FeatureAugmentation(Strategy):
         head = fit_learner(self.learner, Task(sources=(both,), target=both), run, weight)
         k = len(few.sources)
         return TorchAdapted(
-            part=few.before(in_blocks(head.part, [1.0, *[0.0] * k, 1.0])),
+            part=few.before(in_blocks(head.part, [1.0, *[0.0] * k, 1.0])).to(head.device),
             # Of several sources an instance says not which it is from: it gets their mean.
-            source_part=few.before(in_blocks(head.part, [1.0, *[1 / k] * k, 0.0])),
+            source_part=few.before(in_blocks(head.part, [1.0, *[1 / k] * k, 0.0])).to(head.device),
             schema=task.schema,
             diagnostics=head.diagnostics,
         )

@@ -52,7 +52,9 @@ class PRED(Strategy):
         part = PredictedPart(adapted.part, source.part, task.schema.width)
         part.unit = torch.tensor(unit, dtype=torch.float32)
         return TorchAdapted(
-            part=few.before(part), schema=task.schema, diagnostics=adapted.diagnostics
+            part=few.before(part).to(adapted.device),
+            schema=task.schema,
+            diagnostics=adapted.diagnostics,
         )
 
 
