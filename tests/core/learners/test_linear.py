@@ -180,3 +180,25 @@ def test_weights_that_cannot_be_used_are_refused(weight):
     y, schema = targets(Logistic())
     with pytest.raises(BadInput, match="weights must be 120 numbers >= 0"):
         Logistic().fit(X, y, weight, schema, Run())
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_more_columns_than_rows_is_the_same_problem(k):
+    """Each row once, or twice with half the weight: only the first is solved in fewer columns."""
+    x = RNG.normal(size=(30, 70)).astype(np.float32)
+    x[:, 7] = 3  # a constant column, and one that repeats another
+    x[:, 8] = x[:, 9]
+    y = (x @ RNG.normal(size=(70, k))).argmax(1)
+    weight = RNG.uniform(0.5, 2, 30)
+    schema = Schema(kind="table", shape=(70,), classes=tuple("abc"[:k]))
+    x_new = RNG.normal(size=(20, 70)).astype(np.float32)
+    wide = predict(Logistic(), np.r_[x, x], np.r_[y, y], schema, x_new, np.r_[weight, weight] / 2)
+    narrow = predict(Logistic(), x, y, schema, x_new, weight)
+    np.testing.assert_allclose(narrow, wide, atol=1e-5)
+
+
+def test_rows_that_are_all_equal_are_no_trouble():
+    x = np.ones((4, 50), np.float32)
+    schema = Schema(kind="table", shape=(50,), classes=("a", "b"))
+    p = predict(Logistic(), x, np.array([0, 0, 0, 1]), schema, x)
+    np.testing.assert_allclose(p[0], [0.75, 0.25], atol=1e-3)
