@@ -50,7 +50,7 @@ def scales(
     reach = np.zeros(x.shape[1])
     for part in rows.chunks(rows.count(x), CHUNK):
         reach = np.maximum(reach, np.abs(np.asarray(x[part], np.float64) - mean).max(0))
-    varies = reach > 0
+    varies = reach > CONSTANT * np.abs(mean)  # the mean of equal numbers may be off by rounding
     # In logarithms, so that the median of two columns is nearer to the smaller one.
     if varies.any() and np.log(reach.max() / ONE_UNIT) <= np.median(np.log(reach[varies])):
         spread = np.maximum(spread, np.median(spread[varies]))
