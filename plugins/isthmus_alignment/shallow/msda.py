@@ -21,6 +21,7 @@ from isthmus import Adapted, BadInput, Domain, Labelled, Needs, Run, Strategy, T
 from isthmus.artefact import Part, build_part, describe_part
 from isthmus.learners.kernel_mapped import Step, chained
 from isthmus.learners.learner import Learner
+from isthmus.learners.linear import Linear
 from isthmus.learners.mapped import FrontPart, Map
 from isthmus.learners.neural import fit_learner
 from isthmus.learners.scaling import moments
@@ -51,7 +52,7 @@ class MSDA(Strategy):
     corruption: float = 0.5
     layers: int = 5
     pivots: int = 5000
-    learner: Learner | None = None  # None: Linear
+    learner: Learner | None = None  # None: Linear, its penalty chosen by cross-validation
 
     def __post_init__(self) -> None:
         at_least_one(self, "layers", "pivots")
@@ -81,7 +82,7 @@ class MSDA(Strategy):
             sources=(Labelled(name=source.name, schema=schema, x=z[:n], y=source.y),),
             target=Domain(name=target.name, schema=schema, x=z[n:]),
         )
-        adapted = fit_learner(self.learner, inner, run)
+        adapted = fit_learner(self.learner or Linear(penalty=None), inner, run)
         return dataclasses.replace(chained(adapted, target=[*before, stack]), schema=task.schema)
 
 
