@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from isthmus import Adapted, Domain, Evidence, Labelled, Needs, RunFailed, Strategy, Task, rows
 from isthmus.artefact import TorchAdapted
 from isthmus.compare.study import FLOOR
-from isthmus.domain import Predictions
 from isthmus.evaluator import judge
 from isthmus.holdout import hold_out
 from isthmus.learners.backbones import Backbone
@@ -26,22 +25,11 @@ from isthmus.manager import Catalogue, discover
 from isthmus.shift import Shift, inspect_shift
 from isthmus.strategy import Run
 from isthmus_selection.contenders import contenders
-from isthmus_selection.guard import Verdict, decide, judge_of, voices
+from isthmus_selection.guard import Verdict, decide, decide_at_shares, judge_of
+from isthmus_selection.trials import Trial, at_shares, class_weights, rank, with_agreement
 
 GROWTH = 4  # of the rows from one round to the next, as half of the candidates leave
 DOUBTFUL = 0.5  # expected accuracy below which the answer comes with a warning
-AGREEMENT = "agreement"  # with the mean prediction of all candidates
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One candidate after a round, and what the validators say of it."""
-
-    name: str
-    adapted: Adapted
-    target: Predictions
-    source: Predictions  # on held-out source instances
-    scores: Mapping[str, float]  # higher is better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +72,7 @@ class Auto(Strategy):
         left_out = dict(found.unlikely)
         if not shift.shown:
             run.say(f"no shift is shown (p = {shift.p:.2f}): source-only, as nothing asks for more")
-            return self._answer(
-                [FLOOR], found.strategies, task, run, self._told(shift, found.unfit)
-            )
+            return self._answer([FLOOR], found.strategies, task, run, _told(shift, found.unfit))
         run.say(
             f"the domains differ (p = {shift.p:.3f}, a classifier tells them apart with accuracy "
             f"{shift.domains.accuracy:.2f}): trying {', '.join(found.strategies)}"
@@ -94,20 +80,21 @@ class Auto(Strategy):
         held = [hold_out(d, self.holdout, run.seed) for d in task.sources]
         inner = replace(task, sources=tuple(kept for kept, _ in held))
         asked = replace(task, sources=tuple(out for _, out in held)).source
-        trials = self._rounds(catalogue, found.strategies, inner, asked, run, left_out)
+        weight = class_weights(shift)
+        trials = self._rounds(catalogue, found.strategies, inner, asked, weight, run, left_out)
         ranked = rank(trials)
         floor = next(t for t in trials if t.name == FLOOR)
         best = [t for t in ranked if isinstance(t.adapted, TorchAdapted)][: self.members]
-        verdict = self._judge(trials, best, floor, asked.y)
+        verdict = self._judge(trials, best, floor, asked.y, weight)
         told = {
-            **self._told(shift, {**found.unfit, **left_out}),
+            **_told(shift, {**found.unfit, **left_out}),
             "candidates": [{"strategy": t.name, "scores": dict(t.scores)} for t in ranked],
             "gain": {"estimate": verdict.estimate, "low": verdict.low, "high": verdict.high},
             "expected_accuracy": verdict.expected,
             "confidence": self.confidence,
             "reason": verdict.reason,
         }
-        run.say(f"best by {' and '.join((*self.validators, AGREEMENT))}: {_names(best)}")
+        run.say(f"best by {' and '.join(floor.scores)}: {_names(best)}")
         if left_out:
             run.say("left out: " + _grouped(left_out))
         if verdict.expected < DOUBTFUL:
@@ -127,6 +114,7 @@ class Auto(Strategy):
         strategies: Mapping[str, Strategy],
         task: Task,
         asked: Labelled,
+        weight: NDArray[np.float64] | None,
         run: Run,
         left_out: dict[str, str],
     ) -> list[Trial]:
@@ -141,13 +129,17 @@ class Auto(Strategy):
                 inside = _inside(run, f"{name}-{number}", share)
                 try:
                     adapted = strategies[name].adapt(part, inside)
-                    trials.append(self._trial(catalogue, name, adapted, part.target, asked))
+                    trials.append(
+                        self._trial(catalogue, name, adapted, part.target, asked)
+                        if weight is None
+                        else at_shares(name, adapted, part.target, asked, weight)
+                    )
                 except Exception as error:
                     if name == FLOOR:
                         raise RunFailed(f"source-only itself failed: {error}") from error
                     left_out[name] = f"failed: {type(error).__name__}: {error}"
                 run.progress(f"candidates, {size} rows", i + 1, len(alive))
-            trials = _with_agreement(trials)
+            trials = trials if weight is not None else with_agreement(trials)
             if last:
                 return trials
             kept = [t.name for t in rank(trials)][: max(self.members + 1, len(trials) // 2)]
@@ -178,19 +170,20 @@ class Auto(Strategy):
         return Trial(name, adapted, evidence.predictions, evidence.source_predictions, scores)
 
     def _judge(
-        self, trials: Sequence[Trial], best: Sequence[Trial], floor: Trial, y: NDArray[np.int64]
+        self,
+        trials: Sequence[Trial],
+        best: Sequence[Trial],
+        floor: Trial,
+        y: NDArray[np.int64],
+        weight: NDArray[np.float64] | None,
     ) -> Verdict:
+        target, source = (np.mean([getattr(t, s) for t in best], 0) for s in ("target", "source"))
+        right, floor_right = source.argmax(1) == y, floor.source.argmax(1) == y
+        if weight is not None:
+            return decide_at_shares(right, floor_right, weight[y], self.confidence, self.margin)
         witness = judge_of([t.target for t in trials], [t.source for t in trials], y)
-        together = [np.mean([getattr(t, side) for t in best], 0) for side in ("target", "source")]
-        return decide(
-            witness,
-            together[0].argmax(1),
-            floor.target.argmax(1),
-            together[1].argmax(1) == y,
-            floor.source.argmax(1) == y,
-            self.confidence,
-            self.margin,
-        )
+        answers = (target.argmax(1), floor.target.argmax(1))
+        return decide(witness, *answers, right, floor_right, self.confidence, self.margin)
 
     def _answer(
         self,
@@ -207,35 +200,9 @@ class Auto(Strategy):
         told = {"answer": list(names), **told}
         return replace(adapted, diagnostics={**adapted.diagnostics, "auto": told})
 
-    def _told(self, shift: Shift, left_out: Mapping[str, str]) -> dict[str, Any]:
-        return {"shift": {"shown": shift.shown, "p": shift.p}, "left_out": left_out}
 
-
-def rank(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials by the mean of their ranks over all scores, the best first.
-
-    Ties go to source-only, then to the alphabet.
-    """
-    places = np.zeros(len(trials))
-    for name in trials[0].scores:
-        value = np.array([t.scores[name] for t in trials])
-        places += (value[None] > value[:, None]).sum(1) + (value[None] == value[:, None]).sum(1) / 2
-    order = sorted(range(len(trials)), key=lambda i: (places[i], *_tie(trials[i])))
-    return [trials[i] for i in order]
-
-
-def _tie(trial: Trial) -> tuple[bool, str]:
-    return trial.name != FLOOR, trial.name
-
-
-def _with_agreement(trials: list[Trial]) -> list[Trial]:
-    """Add how often each candidate says what all of them say together, twins with one voice."""
-    predictions = [t.target for t in trials]
-    mean = np.tensordot(voices(predictions), predictions, 1).argmax(1)
-    return [
-        replace(t, scores={**t.scores, AGREEMENT: float((t.target.argmax(1) == mean).mean())})
-        for t in trials
-    ]
+def _told(shift: Shift, left_out: Mapping[str, str]) -> dict[str, Any]:
+    return {"shift": {"shown": shift.shown, "p": shift.p}, "left_out": left_out}
 
 
 def _fewer(task: Task, size: int, seed: int) -> Task:

@@ -70,6 +70,28 @@ def decide(
     return Verdict(adapt, *gain, float(judge.max(1).mean()), reason)
 
 
+def decide_at_shares(
+    right: NDArray[np.bool_],
+    floor_right: NDArray[np.bool_],
+    weight: Floats,
+    confidence: float,
+    margin: float,
+) -> Verdict:
+    """Compare a model with source-only where only class shares differ between the domains.
+
+    ``right`` and ``floor_right`` (m,) say which held-out source instances each gets right, and
+    ``weight`` (m,) is the target's share of their class over the source's. The weighted mean is
+    then unbiased for the target; the interval takes the weights as known.
+    """
+    weight = weight / weight.mean()
+    gain = interval(weight * (right.astype(float) - floor_right), confidence)
+    expected = float((weight * right).mean())
+    span = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*gain)
+    if gain[1] > margin:
+        return Verdict(True, *gain, expected, f"class shares differ: the estimated gain is {span}")
+    return Verdict(False, *gain, expected, f"the estimated gain {span} is not above {margin:g}")
+
+
 def interval(differences: Floats, confidence: float) -> tuple[float, float, float]:
     """Return the mean of independent values (n,) and its confidence interval (central limit)."""
     mean, n = float(differences.mean()), len(differences)

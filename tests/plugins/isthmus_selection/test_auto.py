@@ -13,7 +13,8 @@ from isthmus.manager import discover
 from isthmus.matching import match
 from isthmus.strategy import Strategy
 from isthmus_alignment.shallow.coral import CORAL
-from isthmus_selection.auto import AGREEMENT, Auto, Trial, _fewer, rank
+from isthmus_selection.auto import Auto, _fewer
+from isthmus_selection.trials import AGREEMENT, AT_SHARES, Trial, rank
 
 FEW = ("source-only", "coral", "discriminator")
 SCHEMA = Schema(kind="table", shape=(6,), classes=("a", "b", "c"))
@@ -208,3 +209,24 @@ def test_where_classes_differ_in_number_nothing_is_aligned():
     floor = discover().strategies["source-only"]().adapt(task)
     harmed = CORAL().adapt(task)
     assert accuracy(adapted, few) >= accuracy(floor, few) > accuracy(harmed, few) + 0.2
+
+
+def test_where_classes_differ_in_number_their_shares_are_used():
+    """Held-out source at the target's shares tells what is gained, where other validators err."""
+
+    def drawn(n, shares, seed):
+        rng = np.random.default_rng(seed)
+        y = rng.choice(3, n, p=shares)
+        x = rng.normal(size=(n, 6)) + 1.5 * np.eye(6)[y]
+        return Labelled(name=f"{seed}", schema=SCHEMA, x=x.astype(np.float32), y=y)
+
+    target = drawn(2000, [0.9, 0.05, 0.05], 1)
+    task = task_of(drawn(2000, [1 / 3] * 3, 0), target)
+    adapted, told, said = adapt(Auto(candidates=("mlls", "bbse", "coral"), members=1), task)
+    assert told["answer"][0] in ("mlls", "bbse")
+    assert any("class shares differ" in s for s in said)
+    assert [set(c["scores"]) for c in told["candidates"]] == [{AT_SHARES}] * 3
+    floor = discover().strategies["source-only"]().adapt(task)
+    gain = accuracy(adapted, target) - accuracy(floor, target)
+    assert gain > 0.05
+    assert told["gain"]["low"] - 0.02 < gain < told["gain"]["high"] + 0.02

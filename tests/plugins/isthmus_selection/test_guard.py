@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from isthmus_selection.guard import decide, interval, judge_of, temperature, tempered, voices
+from isthmus_selection.guard import (
+    decide,
+    decide_at_shares,
+    interval,
+    judge_of,
+    temperature,
+    tempered,
+    voices,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -108,3 +116,19 @@ def test_twins_have_one_voice_together():
     shares = voices([a, a, a, b])
     np.testing.assert_allclose(shares[:3].sum(), shares[3], rtol=1e-2)
     assert shares.sum() == pytest.approx(1)
+
+
+def test_at_the_targets_shares_held_out_source_is_the_target():
+    """One model is better on a class that is rare in the source and common in the target."""
+    y = RNG.choice(2, 4000, p=[0.9, 0.1])
+    weight = np.array([0.2 / 0.9, 0.8 / 0.1])[y]
+    floor = RNG.random(4000) < np.where(y == 0, 0.9, 0.5)
+    better = RNG.random(4000) < np.where(y == 0, 0.7, 0.8)
+    verdict = decide_at_shares(better, floor, weight, 0.95, 0.005)
+    assert verdict.adapt
+    assert verdict.low < 0.2 * -0.2 + 0.8 * 0.3 < verdict.high
+    assert verdict.expected == pytest.approx(0.2 * 0.7 + 0.8 * 0.8, abs=0.05)
+    assert better.mean() < floor.mean()  # as any judge of the source alone would say
+    back = decide_at_shares(floor, better, weight, 0.95, 0.005)
+    assert not back.adapt
+    assert "not above" in back.reason
