@@ -64,6 +64,10 @@ class Part(nn.Module):
         """Say what the module does to its input before it learns from it."""
         return {}
 
+    def leap(self) -> float:
+        """Return how far a prediction may leap where the input moves by rounding: trees leap."""
+        return 0.0
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TorchAdapted(Adapted):
@@ -132,12 +136,15 @@ class TorchAdapted(Adapted):
         from isthmus.deploy.export import OnnxGraph
 
         inputs, dynamic = self.part.example()
+        # What leaps reads the same numbers in both, unless something in front computes them.
+        behind = [m for m in self.part.modules() if isinstance(m, Part) and m is not self.part]
         return OnnxGraph(
             module=self.part,
             inputs=inputs,
             dynamic=dynamic,
             outputs=("values",) if self.schema.is_regression else ("probabilities",),
             preprocessing=self.part.preprocessing(),
+            leap=max((m.leap() for m in behind), default=0.0),
         )
 
     def save(self, folder: Path, record: Mapping[str, Any] | None = None) -> None:

@@ -38,6 +38,7 @@ class OnnxGraph:
     outputs: tuple[str, ...] = ("probabilities",)  # ("values",) in regression
     atol: float = 1e-4
     rtol: float = 1e-3
+    leap: float = 0.0  # how far off one row in ten may be: trees behind a map, which rounds
     preprocessing: dict[str, Any] = field(default_factory=dict)  # JSON: what happens to the input
 
     def __post_init__(self) -> None:

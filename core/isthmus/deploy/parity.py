@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from isthmus.deploy.export import OnnxGraph
 
 BATCHES = (0, 1, 2, 17, 256)
+LEAPING = 0.1  # share of rows that may leap, where the graph says that rows may
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ def check_parity(
 
     Raises GateFailed with the numbers, and removes the file, unless every output is within
     ``atol + rtol * |torch|`` and every label agrees. A row whose two best probabilities differ by
-    less than ``2 * atol`` is a tie and has no label to agree on.
+    less than ``2 * atol`` is a tie and has no label to agree on. Where the graph leaps, both
+    bounds are ``leap`` wider, for one row in ten at most.
     """
     from isthmus.deploy.export import on_cpu
 
@@ -81,6 +83,7 @@ def _compare(
     session = _session(path)
     classes = graph.outputs[0] == "probabilities"
     worst, close, same, judged, seen = 0.0, True, 0, 0, []
+    leapt, compared = 0, 0
     for n, inputs in probes(graph, batches, sample):
         expected = run_torch(module, inputs, path, n)
         try:
@@ -96,12 +99,16 @@ def _compare(
                 raise GateFailed(f"{path.name}: the module itself returns NaN or infinity")
             gap = np.abs(g - e)
             worst = max(worst, float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0)))
-            close &= bool((gap <= graph.atol + graph.rtol * np.abs(e)).all())
+            bound = graph.atol + graph.rtol * np.abs(e)
+            close &= bool((gap <= bound + graph.leap).all())
+            leapt += int((gap > bound).reshape(len(e), -1).any(1).sum()) if len(e) else 0
+            compared += len(e)
         if classes:
-            clear = _clear(expected[0], 2 * graph.atol)
+            clear = _clear(expected[0], 2 * (graph.atol + graph.leap))
             judged += int(clear.sum())
             same += int((expected[0].argmax(1) == got[0].argmax(1))[clear].sum())
         seen.append(n)
+    close &= leapt <= LEAPING * compared
     agreement = same / judged if judged else 1.0
     if not close or (classes and agreement < 1.0):
         labels = f" and {judged - same} of {judged} labels differ" if classes else ""
