@@ -147,7 +147,7 @@ def test_misspelt_names_have_a_nearest_match():
 def test_settings_of_what_was_not_chosen_name_the_choices():
     with pytest.raises(BadInput, match="has no settings of its own") as caught:
         configure(STRATEGIES["source-only"], {"learner.training.steps": "5"})
-    assert "learner=backbone | gcn | lenet" in caught.value.hint
+    assert "learner=backbone | forest | gcn" in caught.value.hint
 
 
 def test_broken_rules_of_a_recipe_name_the_setting():

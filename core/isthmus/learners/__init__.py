@@ -8,6 +8,8 @@ from isthmus.learners.architectures import Architecture as Architecture
 from isthmus.learners.architectures import LeNet as LeNet
 from isthmus.learners.architectures import RawPixels as RawPixels
 from isthmus.learners.backbones import Backbone as Backbone
+from isthmus.learners.boosting import GradientBoosting as GradientBoosting
+from isthmus.learners.forest import Forest as Forest
 from isthmus.learners.graphs import GCN as GCN
 from isthmus.learners.learner import Learner as Learner
 from isthmus.learners.linear import Linear as Linear
@@ -16,3 +18,4 @@ from isthmus.learners.linear import Ridge as Ridge
 from isthmus.learners.loop import Training as Training
 from isthmus.learners.neighbours import NearestNeighbours as NearestNeighbours
 from isthmus.learners.neural import Neural as Neural
+from isthmus.learners.svm import SVM as SVM

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from isthmus import rows
 from isthmus.artefact import TorchAdapted
 from isthmus.domain import Labels, Schema
 from isthmus.errors import BadInput, UnsupportedTask
@@ -53,3 +54,12 @@ def weighted_rows(x: Any, y: Labels, weight: Any) -> tuple[Any, Labels, Any]:
         )
     kept = np.flatnonzero(w)
     return (x, y, w) if len(kept) == len(w) else (x[kept], y[kept], w[kept])
+
+
+def canonical_rows(x: Any, y: Labels, weight: Any) -> tuple[Any, Labels, Any]:
+    """Return ``weighted_rows`` in an order that their content, labels and weights decide."""
+    x, y, weight = weighted_rows(x, y, weight)
+    # A stable sort by content leaves equal rows as they came: by weight.
+    by_weight = np.arange(len(y)) if weight is None else np.argsort(weight, kind="stable")
+    order = by_weight[rows.canonical_order(x[by_weight], y[by_weight])]
+    return x[order], y[order], None if weight is None else weight[order]

@@ -13,7 +13,7 @@ from isthmus import rows
 from isthmus.artefact import Part, TorchAdapted
 from isthmus.domain import Labels, Schema
 from isthmus.errors import BadInput
-from isthmus.learners.learner import Learner, weighted_rows
+from isthmus.learners.learner import Learner, canonical_rows
 from isthmus.strategy import Run
 
 
@@ -64,10 +64,9 @@ class NearestNeighbours(Learner):
             raise BadInput(f"nearest neighbours need k >= 1, got {self.k}")
 
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
-        x, y, weight = weighted_rows(rows.dense(x), y, weight)
         # Of rows equally near the first stored one counts: it must not be the caller's first.
-        order = rows.canonical_order(x, y)
-        x, y, w = x[order], y[order], np.ones(len(x)) if weight is None else weight[order]
+        x, y, weight = canonical_rows(rows.dense(x), y, weight)
+        w = np.ones(len(x)) if weight is None else weight
         votes = y if schema.is_regression else np.eye(schema.width)[y]
         centre = x.mean(0, dtype=np.float64)
         part = NeighboursPart(len(x), x.shape[1], schema.width, min(self.k, len(x)))
