@@ -28,13 +28,14 @@ SETS = {
 Arrays = dict[str, NDArray[Any]]
 
 
-def drawn(n: int, d: int = COLUMNS) -> Arrays:
+def drawn(n: int, d: int = COLUMNS, apart: float = 1.0) -> Arrays:
     """Return n + n rows of ten classes: the target is rotated a little, stretched and moved.
 
-    The unit is such that a Gaussian kernel of width 1 / d has the median distance for bandwidth.
+    The smaller ``apart``, the more the classes overlap. The unit is such that a Gaussian kernel of
+    width 1 / d has the median distance for bandwidth.
     """
     rng = np.random.default_rng(n + d)
-    centres = rng.normal(size=(CLASSES, d))
+    centres = apart * rng.normal(size=(CLASSES, d))
     mix = rng.normal(size=(d, d)) / d**0.5
     turn, r = np.linalg.qr(np.eye(d) + 0.3 * rng.normal(size=(d, d)) / d**0.5)
     turn *= np.sign(np.diag(r))  # near the identity, not minus it
@@ -46,8 +47,8 @@ def drawn(n: int, d: int = COLUMNS) -> Arrays:
 
     (x_s, y_s), (x_t, y_t), (x_new, _) = draw(n, False), draw(n, True), draw(NEW, False)
     some = np.concatenate([x_s[:500], x_t[:500]])
-    apart = np.square(some[:, None] - some[None, ::7]).sum(2)
-    unit = np.sqrt(2 * np.median(apart[apart > 0]) / d)
+    squares = np.square(some[:, None] - some[None, ::7]).sum(2)
+    unit = np.sqrt(2 * np.median(squares[squares > 0]) / d)
     scaled = [(x / unit).astype(np.float32) for x in (x_s, x_t, x_t[:JUDGED], x_new)]
     names = ("x_source", "x_target", "x_judged", "x_new")
     return {**dict(zip(names, scaled, strict=True)), "y_source": y_s, "y_judged": y_t[:JUDGED]}
