@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus import rows
 
-CHUNK = 65536  # rows held in float64 at once
+CHUNK = 2**17  # values held in float64 at once: they stay in the cache
 ONE_UNIT = 5.0
 CONSTANT = 1e-10  # a spread below this share of the column's largest value is rounding
 
@@ -19,18 +19,8 @@ def moments(x: Any, weight: Any = None) -> tuple[NDArray[np.float64], NDArray[np
 
     A constant column gets the spread 1. Two passes in float64 over chunks: ``x`` may be lazy.
     """
-    n = rows.count(x)
-    w = np.full(n, 1 / n) if weight is None else np.asarray(weight, np.float64)
-    w = w / w.sum()
-    mean, largest, square = (np.zeros(x.shape[1]) for _ in range(3))
-    for part in rows.chunks(n, CHUNK):
-        chunk = np.asarray(x[part], np.float64)
-        mean += w[part] @ chunk
-        largest = np.maximum(largest, np.abs(chunk).max(0))
-    for part in rows.chunks(n, CHUNK):
-        square += w[part] @ np.square(np.asarray(x[part], np.float64) - mean)
-    scale = np.sqrt(square)
-    return mean, np.where(scale > CONSTANT * largest, scale, 1.0)
+    mean, spread, _ = _columns(x, weight)
+    return mean, spread
 
 
 def scales(
@@ -44,14 +34,33 @@ def scales(
     that hardly vary in the source, and with them every shift; on the digits' border pixels that
     costs 45 points of target accuracy.
     """
-    mean, spread = moments(x, weight)
+    mean, spread, reach = _columns(x, weight)
     if named:
         return mean, spread
-    reach = np.zeros(x.shape[1])
-    for part in rows.chunks(rows.count(x), CHUNK):
-        reach = np.maximum(reach, np.abs(np.asarray(x[part], np.float64) - mean).max(0))
     varies = reach > CONSTANT * np.abs(mean)  # the mean of equal numbers may be off by rounding
     # In logarithms, so that the median of two columns is nearer to the smaller one.
     if varies.any() and np.log(reach.max() / ONE_UNIT) <= np.median(np.log(reach[varies])):
         spread = np.maximum(spread, np.median(spread[varies]))
     return mean, spread
+
+
+def _columns(
+    x: Any, weight: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean, spread and the largest distance from the mean, each (d,)."""
+    n, d = rows.count(x), x.shape[1]
+    w = np.full(n, 1 / n) if weight is None else np.asarray(weight, np.float64)
+    w = w / w.sum()
+    mean, square, size = np.zeros(d), np.zeros(d), max(1, CHUNK // max(d, 1))
+    low, high = np.full(d, np.inf), np.full(d, -np.inf)
+    for part in rows.chunks(n, size):
+        chunk = np.asarray(x[part])
+        np.minimum(low, chunk.min(0), out=low)
+        np.maximum(high, chunk.max(0), out=high)
+        mean += w[part] @ chunk.astype(np.float64, copy=False)
+    for part in rows.chunks(n, size):
+        chunk = np.asarray(x[part]) - mean
+        square += w[part] @ np.square(chunk, out=chunk)
+    spread = np.sqrt(square)
+    constant = spread <= CONSTANT * np.maximum(-low, high)
+    return mean, np.where(constant, 1.0, spread), np.maximum(high - mean, mean - low)

@@ -25,7 +25,7 @@ def principal_axes(x: Array, k: int) -> tuple[Array, Array]:
     mean = x.mean(0)
     centred = x - mean
     n, d = x.shape
-    if not np.abs(centred).max() > FLAT * np.abs(x).max():
+    if not max(centred.max(), -centred.min()) > FLAT * max(x.max(), -x.min()):
         return mean, np.eye(d, 1)
     if n >= d:
         _, axes = leading(centred.T @ centred, k)

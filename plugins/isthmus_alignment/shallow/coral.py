@@ -68,12 +68,13 @@ def recolouring(x_source: Any, x_target: Any, shrinkage: float) -> NDArray[np.fl
 
 
 def _zscore(x: Any, normalise: bool) -> tuple[NDArray[np.float64], Any, Any]:
-    x = np.asarray(rows.dense(x), np.float64)
-    d = x.shape[1]
+    wide = rows.dense(x).astype(np.float64)
     if not normalise:
-        return x, np.zeros(d), np.ones(d)
-    mean, scale = moments(x)
-    return (x - mean) / scale, mean, scale
+        return wide, np.zeros(wide.shape[1]), np.ones(wide.shape[1])
+    mean, scale = moments(wide)
+    wide -= mean
+    wide /= scale
+    return wide, mean, scale
 
 
 def _covariance(x: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:

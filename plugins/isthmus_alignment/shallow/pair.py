@@ -130,11 +130,12 @@ def times(matrix: Array) -> Map:
 
 
 def _read(x: Any, normalise: bool, unit: bool) -> tuple[Array, tuple[Step, ...]]:
-    wide = np.asarray(rows.dense(x), np.float64)
+    wide = rows.dense(x).astype(np.float64)
     steps: list[Step] = []
     if normalise:
         mean, scale = moments(wide)
-        wide = (wide - mean) / scale
+        wide -= mean
+        wide /= scale
         steps.append(Map(shift=mean, scale=1 / scale))
     if unit:
         wide = unit_rows(wide)
