@@ -70,7 +70,7 @@ class Supervised(Objective):
 def train(
     net: Network,
     objective: Objective,
-    labelled: Labelled,
+    labelled: Labelled | Sequence[Labelled],
     target: Domain,
     run: Run,
     training: Training,
@@ -80,10 +80,11 @@ def train(
 ) -> dict[str, Any]:
     """Train in place and leave ``net`` in eval mode; return what the diagnostics should say.
 
-    ``weight`` is (n,) for the labelled rows. ``stage`` names checkpoint and progress when a
-    strategy trains more than once; each stage has all of ``run.budget``. Batch normalisation
-    whose parameters are frozen keeps its statistics too. Raises RunFailed when a loss is no
-    longer finite.
+    Several labelled domains give a batch that holds ``batch_size`` rows of each, one domain after
+    the other. ``weight`` is (n,) for the rows of a single one. ``stage`` names checkpoint and
+    progress when a strategy trains more than once; each stage has all of ``run.budget``. Batch
+    normalisation whose parameters are frozen keeps its statistics too. Raises RunFailed when a loss
+    is no longer finite.
     """
     fabric = _fabric(run)
     both = nn.ModuleDict({"net": net, "objective": objective}).to(fabric.device).train()
@@ -93,13 +94,14 @@ def train(
     stepper = fabric.setup_optimizers(optimiser)
     checkpoint = Checkpoint(run, stage, training, both, optimiser, fabric)
     first = done = checkpoint.load()
-    feeds = [Feed(labelled, training.batch_size, (run.seed, 0), fabric.device, weight)]
+    given = [labelled] if isinstance(labelled, Labelled) else [*labelled]
+    feeds = [Feed(d, training.batch_size, (run.seed, 0), fabric.device, weight) for d in given]
     if objective.uses_target:
         feeds.append(Feed(target, training.batch_size, (run.seed, 1), fabric.device))
     pending: list[tuple[int, dict[str, Tensor]]] = []
     began = flushed = time.monotonic()
     stop = math.inf if run.budget is None else began + run.budget
-    with closing(_prepared(net, feeds, first)) as batches:
+    with closing(_prepared(net, feeds, len(given), first)) as batches:
         while done < training.steps:
             i, share = done, done / training.steps
             for g in optimiser.param_groups:
@@ -172,8 +174,13 @@ def _freeze_statistics(modules: nn.Module) -> None:
             m.train(m.training and any(p.requires_grad for p in m.parameters()))
 
 
-def _prepared(net: Network, feeds: Sequence[Feed], start: int) -> Generator[tuple[Batch, Batch]]:
-    """Yield what the network takes, of both domains; readers stop with the generator."""
+def _prepared(
+    net: Network, feeds: Sequence[Feed], sources: int, start: int
+) -> Generator[tuple[Batch, Batch]]:
+    """Yield what the network takes, of the first ``sources`` feeds joined, and of the target.
+
+    Readers stop with the generator.
+    """
     streams = [feed.batches(start) for feed in feeds]
     nothing = Batch(x=None, y=torch.empty(0))
     try:
@@ -182,10 +189,16 @@ def _prepared(net: Network, feeds: Sequence[Feed], start: int) -> Generator[tupl
                 ready = [
                     Batch(x=net.prepare(b.x), y=b.y, weight=b.weight) for b in map(next, streams)
                 ]
-            yield ready[0], ready[1] if len(ready) > 1 else nothing
+            yield _joined(ready[:sources]), ready[sources] if len(ready) > sources else nothing
     finally:
         for stream in streams:
             stream.close()
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(x=torch.cat([b.x for b in batches]), y=torch.cat([b.y for b in batches]))
 
 
 def _next(fabric: Any, steps: Iterator[Step]) -> Step | None:

@@ -68,6 +68,10 @@ class Reweighting(Strategy):
         Rows are dense float32 (n, d) or CSR. A random choice must not depend on their order.
         """
 
+    def weights_in(self, x_source: Any, x_target: Any, run: Run) -> NDArray[Any] | Weighted:
+        """Return ``weights``; a method that trains a network trains it on the run's device."""
+        return self.weights(x_source, x_target, run.rng())
+
     @final
     def weigh(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> NDArray[np.float64]:
         """Return the weights with mean 1, made relative, flattened, then cut at ``bound``."""
@@ -76,13 +80,13 @@ class Reweighting(Strategy):
     @final
     def weighted(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> Weighted:
         """Return the weights as ``weigh`` does, with what the method found."""
-        raw = self.weights(x_source, x_target, rng)
+        return self._scaled(self.weights(x_source, x_target, rng), rows.count(x_source))
+
+    def _scaled(self, raw: NDArray[Any] | Weighted, n: int) -> Weighted:
         given = raw if isinstance(raw, Weighted) else Weighted(values=raw)
         w: NDArray[np.float64] = np.array(given.values, np.float64)
-        if w.shape != (rows.count(x_source),):
-            raise PluginError(
-                f"{self.name} gave weights of shape {w.shape} for {rows.count(x_source)} rows"
-            )
+        if w.shape != (n,):
+            raise PluginError(f"{self.name} gave weights of shape {w.shape} for {n} rows")
         if not (np.isfinite(w).all() and (w >= 0).all() and w.sum() > 0):
             raise RunFailed(
                 f"{self.name} found no usable weights: the target may lie outside the source",
@@ -100,7 +104,7 @@ class Reweighting(Strategy):
     @final
     def _adapt(self, task: Task, run: Run) -> Any:
         source = task.source
-        weighted = self.weighted(source.x, task.target.x, run.rng())
+        weighted = self._scaled(self.weights_in(source.x, task.target.x, run), len(source))
         if weighted.said:
             run.say(weighted.said)
         w = weighted.values

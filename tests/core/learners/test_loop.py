@@ -199,6 +199,23 @@ def test_the_target_is_not_read_by_who_does_not_need_it():
     train(network(), Supervised(), TASK.source, target, Run(), QUICK)
 
 
+def test_several_labelled_domains_share_each_batch_equally():
+    seen = []
+
+    def look(net, source, target, step):
+        seen.append(source)
+        yield Step({"task": net.loss(net.head(net.encode(source.x)), source.y)})
+
+    halves = [TASK.source.take(np.arange(50)), TASK.source.take(np.arange(50, 60))]
+    net = network()
+    train(net, Fixed(look), halves, TASK.target, Run(), Training(steps=3, batch_size=8))
+    for source in seen:
+        assert source.x.shape[0] == len(source.y) == 16
+        for part, given in zip(source.x.split(8), halves, strict=True):
+            rows = net.prepare(torch.from_numpy(given.x))
+            assert all((row == rows).all(1).any() for row in part)
+
+
 def test_one_pass_encodes_both_domains():
     net = network().eval()
     a, b = torch.randn(3, 6), torch.randn(5, 6)

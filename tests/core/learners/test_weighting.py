@@ -143,3 +143,14 @@ def test_right_weights_close_the_gap_of_the_means(form):
     assert found["mean_gap_before"] == pytest.approx(0.5 / 0.5)  # pooled, the column is half ones
     assert found["mean_gap_after"] == pytest.approx(0, abs=1e-12)
     assert mean_gaps(form(x_s[:1]), form(x_s[:1]), w[:1])["mean_gap_after"] == 0.0
+
+
+def test_a_method_may_use_the_device_of_the_run():
+    @dataclass(frozen=True, kw_only=True)
+    class OnDevice(Named):
+        def weights_in(self, x_source, x_target, run):
+            return Weighted(values=GIVEN["ramp"], found={"device": run.device})
+
+    found = OnDevice().adapt(TASK, Run(device="cpu")).diagnostics["weights"]
+    assert found["device"] == "cpu"
+    assert found["largest"] == pytest.approx(GIVEN["ramp"].max() / GIVEN["ramp"].mean())
