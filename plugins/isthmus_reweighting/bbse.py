@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus_reweighting.label_shift import Evidence, LabelShift
+from isthmus_reweighting.label_shift import BlackBoxShift, Evidence
 
 
 @dataclass(frozen=True, kw_only=True)
-class BBSE(LabelShift):
+class BBSE(BlackBoxShift):
     """Find the class weights under which source predictions average to the target's.
 
     It solves C w = q, the confusion of held-out source rows and the mean prediction of the target;

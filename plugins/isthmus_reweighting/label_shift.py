@@ -18,7 +18,7 @@ from isthmus.learners.learner import Learner
 from isthmus.learners.neural import fit_learner
 from isthmus.learners.prior_corrected import PriorCorrectedPart, calibrate
 from isthmus.learners.weighting import diagnose
-from isthmus_reweighting.cross_fitting import cross_fit
+from isthmus_reweighting.cross_fitting import CrossFitted, cross_fit
 
 ALIKE = 0.02  # smallest singular value of the confusion over the largest: classes look alike
 FOLDS = {"table": 5}  # by kind; networks are fitted on two halves
@@ -40,9 +40,18 @@ class Evidence:
         return np.asarray(p.T @ np.eye(p.shape[1])[self.y] / len(p))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Estimate:
+    """What is known of the target's class shares."""
+
+    ratio: Array  # (classes,) target share / source share; 0 for a class without source rows
+    facts: dict[str, Any]  # JSON, for diagnostics
+    held: CrossFitted | None = None  # predictions of unseen rows, if they were made on the way
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelShift(Strategy):
-    """Estimate the target's class shares, then use them. Subclasses define ``ratios``."""
+    """Estimate the target's class shares, then use them. Subclasses define ``estimate``."""
 
     family: ClassVar[str] = "reweighting"
     needs: ClassVar[Needs] = Needs(
@@ -59,16 +68,47 @@ class LabelShift(Strategy):
             raise BadInput(f"{self.name}: folds={self.folds}, expected at least 2")
 
     @abstractmethod
-    def ratios(self, evidence: Evidence) -> NDArray[Any]:
-        """Return target share / source share of each class, (classes,) >= 0."""
+    def estimate(self, task: Task, run: Run) -> Estimate:
+        """Return how often each class occurs in the target, of a task with one source."""
+
+    @final
+    def cross_fit(self, task: Task, run: Run) -> CrossFitted:
+        return cross_fit(self.learner, task, run, self.folds or FOLDS.get(task.schema.kind, 2))
 
     @final
     def _adapt(self, task: Task, run: Run) -> Adapted:
         source, width = task.source, task.schema.width
         task = replace(task, sources=(source,))
-        folds = self.folds or FOLDS.get(task.schema.kind, 2)
-        held = cross_fit(self.learner, task, run, folds)
-        evidence, present = _evidence(held.source, source.y, held.target)
+        found = self.estimate(task, run)
+        source_share = np.bincount(source.y, minlength=width) / len(source)
+        shares = {"source": source_share.tolist(), "target": (found.ratio * source_share).tolist()}
+        facts: dict[str, Any] = {"shares": shares, **found.facts}
+        if self.correct == "weights":
+            w = found.ratio[source.y]
+            adapted = fit_learner(self.learner, task, run, w)
+            facts["weights"] = diagnose(w)
+        else:
+            held = found.held or self.cross_fit(task, run)
+            adapted = fit_learner(self.learner, task, run)
+            fitted = calibrate(held.source, source.y, self.calibration)
+            part = PriorCorrectedPart.of(adapted.part, fitted, found.ratio)
+            adapted = replace(adapted, part=part.to(adapted.device))
+            facts["temperature"] = 1 / fitted.slope
+        return replace(adapted, diagnostics={**adapted.diagnostics, **facts})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlackBoxShift(LabelShift):
+    """Read the shares off a classifier's mistakes. Subclasses define ``ratios``."""
+
+    @abstractmethod
+    def ratios(self, evidence: Evidence) -> NDArray[Any]:
+        """Return target share / source share of each class, (classes,) >= 0."""
+
+    @final
+    def estimate(self, task: Task, run: Run) -> Estimate:
+        held, y = self.cross_fit(task, run), task.source.y
+        evidence, present = _evidence(held.source, y, held.target)
         found = np.asarray(self.ratios(evidence), np.float64)
         mean = float(found @ evidence.share)
         found = found / mean if mean > 0 else np.ones(len(present))
@@ -79,24 +119,11 @@ class LabelShift(Strategy):
                 f"{self.name}: the classifier hardly tells some classes apart, "
                 "so their shares in the target are uncertain"
             )
-        ratio = np.zeros(width)
+        ratio = np.zeros(task.schema.width)
         ratio[present] = found
         # In total variation: what the estimated shares do not explain of the target's predictions.
         unexplained = np.abs(joint @ found - evidence.target.mean(0)).sum() / 2
-        source_share = np.bincount(source.y, minlength=width) / len(source)
-        shares = {"source": source_share.tolist(), "target": (ratio * source_share).tolist()}
-        facts: dict[str, Any] = {"shares": shares, "unexplained": float(unexplained)}
-        if self.correct == "weights":
-            w = ratio[source.y]
-            adapted = fit_learner(self.learner, task, run, w)
-            facts["weights"] = diagnose(w)
-        else:
-            adapted = fit_learner(self.learner, task, run)
-            fitted = calibrate(held.source, source.y, self.calibration)
-            part = PriorCorrectedPart.of(adapted.part, fitted, ratio)
-            adapted = replace(adapted, part=part.to(adapted.device))
-            facts["temperature"] = 1 / fitted.slope
-        return replace(adapted, diagnostics={**adapted.diagnostics, **facts})
+        return Estimate(ratio=ratio, facts={"unexplained": float(unexplained)}, held=held)
 
 
 def _evidence(

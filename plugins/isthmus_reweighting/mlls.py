@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.learners.prior_corrected import calibrate
-from isthmus_reweighting.label_shift import Evidence, LabelShift
+from isthmus_reweighting.label_shift import BlackBoxShift, Evidence
 from isthmus_reweighting.mixture import proportions
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLLS(LabelShift):
+class MLLS(BlackBoxShift):
     """Find the class shares under which the target's predictions are most likely.
 
     Probabilities are calibrated on held-out source rows first, without which the likelihood

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import BadInput
-from isthmus_reweighting.label_shift import Array, Evidence, LabelShift
+from isthmus_reweighting.label_shift import Array, BlackBoxShift, Evidence
 
 CONFIDENCE = 0.05
 STEPS = 200
@@ -21,7 +21,7 @@ SMALL = 1e-10  # a change of theta that ends the search
 
 
 @dataclass(frozen=True, kw_only=True)
-class RLLS(LabelShift):
+class RLLS(BlackBoxShift):
     """Estimate class weights as 1 + theta, with a penalty on the length of theta.
 
     theta minimises |C theta - (q - C 1)| + penalty |theta| where weights are at least 0, for C and
