@@ -60,12 +60,14 @@ class GradientBoosting(Learner):
         seen = np.unique(y) if classes else np.arange(schema.width)
         bias[seen] = 0.0
         scores = seen[1:] if classes and len(seen) < 3 else seen
+        leaf = min(self.leaf, max(1, len(x) // 10))
+        kept = _splittable(x, leaf)
         trees: list[Tree] = []
         adds_to: list[int] = []  # the score that each tree is part of
-        for model, columns in self._fitted(x, y, weight, scores, schema, run):
+        for model, columns in self._fitted(x[:, kept], y, weight, leaf, scores, schema, run):
             bias[columns] = model._baseline_prediction.ravel()
             for grown in model._predictors:
-                trees += [_tree(predictor.nodes) for predictor in grown]
+                trees += [_tree(predictor.nodes, kept) for predictor in grown]
                 adds_to += list(columns)
         if not trees:
             part: Part = LinearPart.of(np.zeros((x.shape[1], schema.width)), bias, classes)
@@ -75,7 +77,14 @@ class GradientBoosting(Learner):
         return TorchAdapted(part=part, schema=schema, diagnostics={"trees": len(trees)})
 
     def _fitted(
-        self, x: Any, y: Labels, weight: Any, scores: NDArray[Any], schema: Schema, run: Run
+        self,
+        x: Any,
+        y: Labels,
+        weight: Any,
+        leaf: int,
+        scores: NDArray[Any],
+        schema: Schema,
+        run: Run,
     ) -> Iterator[tuple[Any, NDArray[Any]]]:
         """Yield scikit-learn's models and the scores (columns of a prediction) that each gives."""
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -84,7 +93,7 @@ class GradientBoosting(Learner):
             "max_iter": self.rounds,
             "learning_rate": self.rate,
             "max_leaf_nodes": self.leaves,
-            "min_samples_leaf": min(self.leaf, max(1, len(x) // 10)),
+            "min_samples_leaf": leaf,
             "l2_regularization": self.penalty,
             "early_stopping": False,
             "random_state": int(run.rng().integers(2**31)),  # of more rows than bins are made from
@@ -98,11 +107,20 @@ class GradientBoosting(Learner):
             yield model.fit(x, y, sample_weight=weight), scores
 
 
-def _tree(nodes: NDArray[Any]) -> Tree:
-    """Return what scikit-learn keeps of a tree, a record of each node."""
+def _splittable(x: NDArray[Any], leaf: int) -> NDArray[np.int64]:
+    """Return the columns that a split may use: of the others nearly all rows have one value.
+
+    Leaving those out changes nothing but the cost: half of a bag of words is too rare to split.
+    """
+    kept = np.flatnonzero((x != np.median(x, axis=0)).sum(0) >= leaf)
+    return kept if len(kept) else np.zeros(1, np.int64)
+
+
+def _tree(nodes: NDArray[Any], columns: NDArray[np.int64]) -> Tree:
+    """Return what scikit-learn keeps of a tree over ``columns``, a record of each node."""
     leaf = nodes["is_leaf"].astype(bool)
     return Tree(
-        feature=nodes["feature_idx"],
+        feature=columns[nodes["feature_idx"]],
         threshold=nodes["num_threshold"],
         left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
         right=np.where(leaf, -1, nodes["right"].astype(np.int64)),

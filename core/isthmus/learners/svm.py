@@ -42,15 +42,16 @@ EPSILON = 0.1  # error that costs nothing, in deviations of the output
 
 @dataclass(frozen=True, kw_only=True)
 class SVM(Learner):
-    """A machine for each class against the rest, or for each output; columns are standardised.
+    """A machine for each class against the rest, or for each output.
 
     The class with the largest score wins. softmax(score / temperature) are its probabilities, the
-    temperature being the likeliest for scores held out in three folds. Weights multiply C.
-    Defaults are scikit-learn's: C = 1, and a Gaussian kernel of bandwidth √(d / 2) standardised
-    columns. Its loss is hinge (values: beyond 0.1 deviations), its cost O(n²) to O(n³) per class
-    and fold, its memory O(n²). Above 4,000 rows 500 landmarks, drawn by weight, stand for them
-    (Nyström), the loss is squared and memory 4 kB a row. ``kernel=linear`` has squared loss too,
-    and reads CSR matrices as they are.
+    temperature being the likeliest for scores held out in three folds. Columns are standardised;
+    those of a CSR matrix are used as they are, like a linear model's (a Gaussian kernel makes them
+    dense). Weights multiply C. Defaults are scikit-learn's: C = 1, and a Gaussian kernel of
+    bandwidth √(d / 2) deviations. The loss is hinge (of values: error beyond 0.1 deviations), the
+    cost O(n²) to O(n³) per class and fold, the memory O(n²). Above 4,000 rows 500 landmarks, drawn
+    by weight, stand for them (Nyström), the loss is squared and memory 4 kB a row. The loss of
+    ``kernel=linear`` is squared too.
     """
 
     C: float = 1.0
@@ -61,8 +62,8 @@ class SVM(Learner):
             raise BadInput(f"a support vector machine needs C > 0, got {self.C}")
 
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
-        as_it_is = self.kernel == "linear" and rows.is_sparse(x)
-        x, y, weight = canonical_rows(x if as_it_is else rows.dense(x), y, weight)
+        as_it_is = rows.is_sparse(x)
+        x, y, weight = canonical_rows(rows.dense(x) if self.kernel == "rbf" else x, y, weight)
         w = np.ones(len(y)) if weight is None else weight
         fold = None if schema.is_regression else _folds(x, y)
         steps: list[Step] = []
@@ -71,6 +72,8 @@ class SVM(Learner):
             mean, scale = scales(x, weight, named=bool(schema.features))
             x = (x - mean) / scale
             steps.append(Map(shift=mean, scale=1 / scale))
+        elif self.kernel == "rbf":
+            x = x.astype(np.float64)
         exact = self.kernel == "rbf" and len(y) <= LARGEST
         solver = _Solver(C=self.C, exact=exact, values=schema.is_regression, say=run.say)
         if exact:
@@ -204,8 +207,9 @@ def _sharpness(scores: Array, y: Labels, w: Array) -> float:
 
 
 def _bandwidth(x: Array, w: Array) -> float:
-    """Return √(mean squared length / 2) of centred rows: scikit-learn's gamma="scale"."""
-    return float(np.sqrt(w @ np.square(x).sum(1) / w.sum() / 2)) or 1.0
+    """Return √(columns · variance / 2), of all values as one: scikit-learn's gamma="scale"."""
+    mean = w @ x.mean(1) / w.sum()
+    return float(np.sqrt(x.shape[1] * (w @ np.square(x - mean).mean(1)) / w.sum() / 2)) or 1.0
 
 
 def _landmarks(x: Array, w: Array, run: Run) -> tuple[Kernel, Map]:

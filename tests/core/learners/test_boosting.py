@@ -48,6 +48,16 @@ def test_weights_equal_repeated_rows_where_leaves_may_have_one():
     np.testing.assert_allclose(weighted, repeated, atol=1e-5)
 
 
+def test_columns_that_no_split_may_use_cost_nothing():
+    rare = np.where(RNG.random((240, 6)) < 0.05, 1, 0).astype(np.float32)
+    x, y = np.concatenate([rare, X, rare + 5], 1), (X[:, 0] * X[:, 1] > 0).astype(int)
+    schema = Schema(kind="table", shape=(16,), classes=("a", "b"))
+    adapted = SMALL.fit(x, y, None, schema, Run())
+    expected = HistGradientBoostingClassifier(**SAME).fit(x, y).predict_proba(x)
+    np.testing.assert_allclose(adapted.predict(x), expected, atol=1e-5)
+    assert set(adapted.part.nodes.feature.unique().tolist()) <= {0, 6, 7, 8, 9}
+
+
 def test_few_rows_are_split_too():
     y = (X[:30, 0] > 0).astype(int)
     p = GradientBoosting().fit(X[:30], y, None, CLASSES, Run()).predict(X[:30])
