@@ -29,6 +29,9 @@ class GroupDRO(Strategy):
     renormalised; batches hold as many rows of each source. The target is not looked at, and with
     one source this is source-only training. Without strong regularisation a network that fits all
     sources leaves nothing to choose between (the paper's point): raise ``training.weight_decay``.
+    Cost and memory: a batch of each source per step. The step size is the paper's. It guards the
+    worst source, not the target: PACS, MobileNetV2 features, 500 steps, mean of 4 targets 61.2,
+    source-only 61.6 (DomainBed, ResNet-50 fine-tuned: 84.4 and 85.5).
     """
 
     name: ClassVar[str] = "group-dro"
