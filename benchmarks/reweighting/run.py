@@ -26,9 +26,10 @@ from isthmus.manager import discover
 N, JUDGED = 2000, 4000
 COVARIATE = (
     "source-only discriminator ulsif rulsif kliep kmm gaussian-ratio kernel-density-ratio "
-    "nearest-neighbour-weights"
+    "nearest-neighbour-weights importance-network"
 )
-METHODS = {"biased": COVARIATE.split(), "shares": ["source-only", "bbse", "rlls", "mlls", "ulsif"]}
+SHARES = "source-only bbse rlls mlls mmd-target-shift ulsif"
+METHODS = {"biased": COVARIATE.split(), "shares": SHARES.split()}
 Array = NDArray[np.float64]
 
 
