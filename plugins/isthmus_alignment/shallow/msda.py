@@ -42,7 +42,9 @@ class MSDA(Strategy):
     domain so stand for those of the other that go with the same words. Cost O(n d² + d³) a layer,
     memory O(n d + d²); the model holds d² values a layer. Above ``pivots`` columns the first layer
     restores only the most frequent (the paper's section 4.2): O(n d pivots), d x pivots values.
-    A CSR matrix is read as it is, other columns are z-scored over both domains.
+    A CSR matrix is read as it is, other columns are z-scored over both domains. Layers and
+    corruption are those of Ganin et al. (JMLR 17, 2016). Amazon reviews, 5,000 counts, mean of 12:
+    80.4 (source-only 76.5; published, DANN on the same columns: 81.3); see benchmarks/amazon.
     """
 
     name: ClassVar[str] = "msda"
