@@ -20,6 +20,7 @@ from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training, encode_both
 from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
+from isthmus_alignment.deep.predictions import full
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,25 +53,46 @@ class DomainAdversarial(Objective):
 
     def __init__(self, width: int, critic_width: int, weight: float) -> None:
         super().__init__()
-        self.critic = nn.Sequential(
-            nn.Linear(width, critic_width),
-            nn.ReLU(),
-            nn.Linear(critic_width, critic_width),
-            nn.ReLU(),
-            nn.Linear(critic_width, 1),
-        )
+        self.critic = domain_critic(width, critic_width)
         self.weight = weight
 
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         f_s, f_t = encode_both(net, source, target)
-        rate = self.weight * (2 / (1 + math.exp(-10 * done)) - 1)
-        guess = self.critic(Reverse.apply(torch.cat([f_s, f_t]), rate)).squeeze(1)
-        truth = torch.cat([torch.ones_like(f_s[:, 0]), torch.zeros_like(f_t[:, 0])])
-        # Each domain counts one half, also when a graph has many more nodes than the other.
-        balance = torch.cat([truth[: len(f_s)] / len(f_s), (1 - truth[len(f_s) :]) / len(f_t)]) / 2
-        domain = F.binary_cross_entropy_with_logits(guess, truth, reduction="none")
+        domain = domain_loss(self.critic, f_s, f_t, self.weight * ramp(done))
         task = net.loss(net.head(f_s), source.y, source.weight)
-        yield Step({"task": task, "domain": (balance * domain).sum()})
+        yield Step({"task": task, "domain": domain})
+
+
+def domain_critic(width: int, hidden: int) -> nn.Sequential:
+    """Return three layers from rows (n, width) to the logit (n, 1) of "source"."""
+    return nn.Sequential(
+        nn.Linear(width, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, 1),
+    )
+
+
+def domain_loss(
+    critic: nn.Module, source: Tensor, target: Tensor, rate: float, weight: Tensor | None = None
+) -> Tensor:
+    """Return the critic's cross-entropy on rows (n, d), (m, d), which get -rate times its gradient.
+
+    ``weight`` (n + m,) says what a row counts within its domain. Each domain counts one half,
+    also when a graph has many more nodes than the other.
+    """
+    guess = full(critic(Reverse.apply(torch.cat([source, target]), rate)).squeeze(1))
+    weight = torch.ones_like(guess) if weight is None else weight
+    w_s, w_t = weight[: len(source)], weight[len(source) :]
+    balance = torch.cat([w_s / w_s.sum(), w_t / w_t.sum()]) / 2
+    truth = torch.cat([torch.ones_like(w_s), torch.zeros_like(w_t)])
+    return (balance * F.binary_cross_entropy_with_logits(guess, truth, reduction="none")).sum()
+
+
+def ramp(done: float) -> float:
+    """Return what grows from 0 to 1 as in section 5.2.2 of the paper."""
+    return 2 / (1 + math.exp(-10 * done)) - 1
 
 
 class Reverse(torch.autograd.Function):

@@ -19,34 +19,7 @@ from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
 from isthmus.testing.domains import table, table_values
 from isthmus_alignment.deep.dann import DANN, DomainAdversarial, Reverse
-
-
-class Small(nn.Module):
-    """As much of a network as an objective uses: smooth, and in double precision."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.encoder = nn.Linear(3, 4)
-        self.head = nn.Linear(4, 2)
-        self.double()
-
-    def encode(self, x: Any) -> Tensor:
-        out: Tensor = self.encoder(x[0] if isinstance(x, tuple) else x).tanh()
-        return out
-
-    def loss(self, z: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
-        return F.cross_entropy(z, y)
-
-
-def batches(n_source: int, n_target: int, *, graph: bool = False) -> tuple[Batch, Batch]:
-    g = torch.Generator().manual_seed(1)
-    source = torch.randn(n_source, 3, generator=g, dtype=torch.float64)
-    target = torch.randn(n_target, 3, generator=g, dtype=torch.float64) + 1
-    y = torch.arange(n_source) % 2
-    if graph:  # any tuple: domains of different size, encoded one after the other
-        return Batch(x=(source,), y=y), Batch(x=(target,), y=torch.empty(0))
-    return Batch(x=source, y=y), Batch(x=target, y=torch.empty(0))
+from tiny import Tiny, batches, slopes
 
 
 def objective(weight: float) -> DomainAdversarial:
@@ -54,7 +27,7 @@ def objective(weight: float) -> DomainAdversarial:
     return DomainAdversarial(4, 5, weight).double()
 
 
-def losses(net: Small, o: DomainAdversarial, source: Batch, target: Batch, done: float) -> Any:
+def losses(net: Tiny, o: DomainAdversarial, source: Batch, target: Batch, done: float) -> Any:
     (step,) = o(cast(Any, net), source, target, done)
     return step.losses
 
@@ -73,7 +46,7 @@ def test_reversal_is_the_identity_forwards_and_minus_rate_backwards() -> None:
 def test_each_domain_counts_one_half_of_the_binary_cross_entropy(
     n_source: int, n_target: int, graph: bool
 ) -> None:
-    net, o = Small(), objective(1.0)
+    net, o = Tiny(), objective(1.0)
     source, target = batches(n_source, n_target, graph=graph)
     f_s, f_t = encode_both(cast(Any, net), source, target)
     z_s, z_t = o.critic(f_s).squeeze(1), o.critic(f_t).squeeze(1)
@@ -87,7 +60,7 @@ def test_gradients_are_those_of_the_minimax_surrogate(
     n_source: int, n_target: int, graph: bool
 ) -> None:
     """The encoder descends task - rate * domain, the critic domain, by finite differences."""
-    net, o, done = Small(), objective(0.7), 0.2
+    net, o, done = Tiny(), objective(0.7), 0.2
     source, target = batches(n_source, n_target, graph=graph)
     rate = 0.7 * (2 / (1 + math.exp(-2)) - 1)
     values = losses(net, o, source, target, done)
@@ -95,15 +68,12 @@ def test_gradients_are_those_of_the_minimax_surrogate(
 
     def check(p: nn.Parameter, of_task: float, of_domain: float) -> None:
         assert p.grad is not None
-        for at in range(0, p.numel(), 3):
-            sides = []
-            for step in (1e-6, -1e-6):
-                with torch.no_grad():
-                    p.view(-1)[at] += step
-                    v = losses(net, o, source, target, done)
-                    sides.append(float(of_task * v["task"] + of_domain * v["domain"]))
-                    p.view(-1)[at] -= step
-            slope = (sides[0] - sides[1]) / 2e-6
+
+        def value() -> float:
+            v = losses(net, o, source, target, done)
+            return (of_task * v["task"] + of_domain * v["domain"]).item()
+
+        for at, slope in slopes(p, value, every=3):
             assert float(p.grad.view(-1)[at]) == pytest.approx(slope, abs=1e-8)
 
     for p in net.encoder.parameters():
@@ -120,12 +90,12 @@ def test_the_reversal_grows_as_in_the_paper(done: float, rate: float) -> None:
     source, target = batches(6, 6)
 
     def gradient(weight: float) -> Tensor:
-        net, o = Small(), objective(weight)
+        net, o = Tiny(), objective(weight)
         losses(net, o, source, target, done)["domain"].backward()
         assert net.encoder.weight.grad is not None
         return net.encoder.weight.grad
 
-    net, o = Small(), objective(1.0)
+    net, o = Tiny(), objective(1.0)
     f = torch.cat(encode_both(cast(Any, net), source, target))
     truth = torch.cat([torch.ones(6), torch.zeros(6)]).double()
     F.binary_cross_entropy_with_logits(o.critic(f).squeeze(1), truth).backward()
