@@ -1,0 +1,86 @@
+"""AFN: adaptive feature norms, stepwise (SAFN) or hard (HAFN).
+
+Xu, Li, Yang & Lin, "Larger norm more transferable: an adaptive feature norm approach for
+unsupervised domain adaptation", ICCV 2019, arXiv:1811.07456.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from isthmus import Adapted, Needs, Run, Strategy, Task
+from isthmus.learners.architectures import Architecture
+from isthmus.learners.feed import Batch
+from isthmus.learners.loop import Objective, Step, Training, encode_both
+from isthmus.learners.network import Network
+from isthmus.learners.neural import adapt_network
+from isthmus_alignment.deep.predictions import full
+from isthmus_alignment.limits import above_zero, from_zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class AFN(Strategy):
+    """Let the features of both domains grow in norm, step by step or towards one radius.
+
+    Features of the target have smaller norms, and those that are large transfer: min task +
+    weight (mean (|f| - (|f|_now + step))² of each domain), the stepwise form, or with ``hard``
+    (mean |f| - radius)². The value of the stepwise loss is constant, step²; its gradient is not 0.
+    Cost: one forward pass of both domains. Weight, step and radius are the authors'; nothing was
+    tuned.
+    """
+
+    name: ClassVar[str] = "afn"
+    family: ClassVar[str] = "alignment"
+    needs: ClassVar[Needs] = Needs(
+        kinds=frozenset({"table", "image"}), sources="any", outputs=frozenset({"classes"})
+    )
+
+    weight: float = 0.05
+    step: float = 1.0  # by which each row's norm should grow
+    hard: bool = False  # the mean norm of a domain should be ``radius`` instead: HAFN
+    radius: float = 25.0
+    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    training: Training = Training()
+
+    def __post_init__(self) -> None:
+        from_zero(self, "weight")
+        above_zero(self, "step", "radius")
+
+    def _adapt(self, task: Task, run: Run) -> Adapted:
+        def penalty(f: Tensor) -> Tensor:
+            return hard(f, self.radius) if self.hard else stepwise(f, self.step)
+
+        return adapt_network(
+            task, run, self.network, self.training, lambda net: FeatureNorm(self.weight, penalty)
+        )
+
+
+class FeatureNorm(Objective):
+    """The task loss, plus a penalty of the norms of each domain's features."""
+
+    def __init__(self, weight: float, penalty: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.weight, self.penalty = weight, penalty
+
+    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
+        f_s, f_t = encode_both(net, source, target)
+        task = net.loss(net.head(f_s), source.y, source.weight)
+        yield Step({"task": task, "norm": self.weight * (self.penalty(f_s) + self.penalty(f_t))})
+
+
+def stepwise(f: Tensor, step: float) -> Tensor:
+    """Return the mean square by which norms of f (n, d) fall short of ``step`` more than they are.
+
+    Its value is always step²; its gradient pulls every row outwards equally hard.
+    """
+    norm = full(f).norm(dim=1)
+    return (norm - (norm.detach() + step)).square().mean()
+
+
+def hard(f: Tensor, radius: float) -> Tensor:
+    """Return the square by which the mean norm of f (n, d) differs from ``radius``."""
+    return (full(f).norm(dim=1).mean() - radius).square()
