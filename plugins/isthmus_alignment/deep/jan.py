@@ -1,0 +1,90 @@
+"""JAN: joint adaptation networks.
+
+Long, Zhu, Wang & Jordan, "Deep transfer learning with joint adaptation networks", ICML 2017,
+arXiv:1605.06636.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from isthmus import Adapted, Needs, Run, Strategy, Task
+from isthmus.learners.architectures import Architecture
+from isthmus.learners.feed import Batch
+from isthmus.learners.loop import Objective, Step, Training, encode_both
+from isthmus.learners.network import Network
+from isthmus.learners.neural import adapt_network
+from isthmus_alignment.deep.dann import ramp
+from isthmus_alignment.deep.discrepancy import mmd, multi_kernel_gram, squared_distances
+from isthmus_alignment.deep.predictions import full
+from isthmus_alignment.limits import at_least_one, from_zero
+
+BANDWIDTH = 0.92  # of the kernel between class probabilities, as the authors fix it
+
+
+@dataclass(frozen=True, kw_only=True)
+class JAN(Strategy):
+    """Draw the joint distributions of features and predictions together.
+
+    Minimises task + weight · joint MMD², whose kernel is the product of DAN's between features and
+    a Gaussian between class probabilities: rows are drawn to those that are predicted alike. Cost
+    per step O(b² d), memory O(b²). The weight grows from 0 as in the paper; bandwidths are those of
+    the authors' library. The paper's adversarial variant is not here. Digits, LeNet, last step,
+    seed 0: MNIST to USPS 86.9; source-only 76.2 (pytorch-ada: MNIST to USPS 89.5 from 94.2).
+    """
+
+    name: ClassVar[str] = "jan"
+    family: ClassVar[str] = "alignment"
+    needs: ClassVar[Needs] = Needs(
+        kinds=frozenset({"table", "image"}), sources="any", outputs=frozenset({"classes"})
+    )
+
+    weight: float = 1.0  # of the squared joint MMD at the end of training; it grows from 0
+    kernels: int = 5  # between features
+    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    training: Training = Training()
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "kernels")
+        from_zero(self, "weight")
+
+    def _adapt(self, task: Task, run: Run) -> Adapted:
+        def objective(net: Network) -> Objective:
+            return JointMatching(self.weight, self.kernels)
+
+        return adapt_network(task, run, self.network, self.training, objective)
+
+
+class JointMatching(Objective):
+    """The task loss, plus a joint MMD whose weight grows as in the paper."""
+
+    def __init__(self, weight: float, kernels: int) -> None:
+        super().__init__()
+        self.weight, self.kernels = weight, kernels
+
+    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
+        f_s, f_t = encode_both(net, source, target)
+        z_s, z_t = net.head(f_s), net.head(f_t)
+        task = net.loss(z_s, source.y, source.weight)
+        gap = joint_mmd((f_s, z_s), (f_t, z_t), self.kernels)
+        yield Step({"task": task, "jmmd": self.weight * ramp(done) * gap})
+
+
+def joint_mmd(
+    source: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], kernels: int = 5
+) -> Tensor:
+    """Return the squared joint MMD (biased) of (features (n, d), logits (n, classes)) pairs.
+
+    The kernel between two rows is that of ``multi_kernel_mmd`` between their features, times a
+    Gaussian between their class probabilities. Time O((n + m)² d), memory O((n + m)²).
+    """
+    features, logits = (torch.cat(pair) for pair in zip(source, target, strict=True))
+    with torch.autocast(features.device.type, enabled=False):
+        p = full(logits).softmax(1)
+        gram = multi_kernel_gram(full(features), kernels)
+        return mmd(gram * torch.exp(-squared_distances(p) / (2 * BANDWIDTH**2)), len(source[0]))
