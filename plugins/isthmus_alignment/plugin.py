@@ -7,8 +7,19 @@ from isthmus import Strategy, hookimpl
 
 @hookimpl
 def isthmus_strategies() -> list[type[Strategy]]:
+    from isthmus_alignment.deep.afn import AFN
+    from isthmus_alignment.deep.bnm import BNM
+    from isthmus_alignment.deep.cdan import CDAN
+    from isthmus_alignment.deep.cmd import CMD
+    from isthmus_alignment.deep.dan import DAN
     from isthmus_alignment.deep.dann import DANN
+    from isthmus_alignment.deep.deep_coral import DeepCORAL
+    from isthmus_alignment.deep.entropy_minimisation import EntropyMinimisation
+    from isthmus_alignment.deep.homm import HoMM
+    from isthmus_alignment.deep.jan import JAN
     from isthmus_alignment.deep.mcc import MCC
+    from isthmus_alignment.deep.mcd import MCD
+    from isthmus_alignment.deep.mdd import MDD
     from isthmus_alignment.shallow.bda import BDA
     from isthmus_alignment.shallow.capls import CAPLS
     from isthmus_alignment.shallow.coral import CORAL
@@ -42,6 +53,17 @@ def isthmus_strategies() -> list[type[Strategy]]:
         CORAL,
         DANN,
         MCC,
+        CDAN,
+        BNM,
+        AFN,
+        MDD,
+        MCD,
+        EntropyMinimisation,
+        DAN,
+        JAN,
+        DeepCORAL,
+        CMD,
+        HoMM,
         LinearMonge,
         SubspaceAlignment,
         TCA,
