@@ -15,8 +15,8 @@ from isthmus.learners.architectures import MLP, LeNet
 from isthmus.learners.feed import Batch
 from isthmus.learners.network import Network
 from isthmus.testing.domains import MAKERS
-from isthmus_alignment.deep.dann import DomainAdversarial
-from isthmus_reweighting.adversary import critic, domain_loss, predicted, ramp
+from isthmus_alignment.deep.dann import DomainAdversarial, domain_critic
+from isthmus_reweighting.adversary import predicted, weighted_domain_loss
 from isthmus_reweighting.iwan import IWAN, ImportanceWeighted, row_weights
 from isthmus_reweighting.pada import PADA, PartialAdversarial, class_weights
 
@@ -27,8 +27,8 @@ def features(n: int, seed: int) -> Any:
 
 def test_the_critics_loss_is_the_weighted_cross_entropy_and_its_gradient_is_reversed() -> None:
     torch.manual_seed(0)
-    judge, f_s, f_t, w = critic(4, 5), features(6, 1), features(3, 2), torch.rand(6)
-    loss = domain_loss(judge, f_s, f_t, w, 0.3)
+    judge, f_s, f_t, w = domain_critic(4, 5), features(6, 1), features(3, 2), torch.rand(6)
+    loss = weighted_domain_loss(judge, f_s, f_t, w, 0.3)
     z_s, z_t = judge(f_s).squeeze(1), judge(f_t).squeeze(1)
     wanted = -((w * z_s.sigmoid().log()).mean() + (1 - z_t.sigmoid()).log().mean()) / 2
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
@@ -36,11 +36,6 @@ def test_the_critics_loss_is_the_weighted_cross_entropy_and_its_gradient_is_reve
     plain = torch.autograd.grad(wanted, [f_s, f_t, *judge.parameters()])
     for i, (a, b) in enumerate(zip(got, plain, strict=True)):
         torch.testing.assert_close(a, -0.3 * b if i < 2 else b)
-
-
-def test_the_schedule_of_the_reversal() -> None:
-    assert ramp(0.0, 1.0) == 0
-    assert ramp(1.0, 0.1, 1.0) == pytest.approx(0.1 * (2 / (1 + np.exp(-1)) - 1))
 
 
 def test_predicting_leaves_every_module_in_its_mode() -> None:
@@ -75,7 +70,9 @@ def test_pada_with_equal_class_weights_is_dann() -> None:
     torch.manual_seed(torch_seed)
     dann = DomainAdversarial(4, 5, 1.0)
     torch.manual_seed(torch_seed)
-    pada = PartialAdversarial(critic(4, 5), PADA(update=7), task.target.x, task.schema.width, 10)
+    pada = PartialAdversarial(
+        domain_critic(4, 5), PADA(update=7), task.target.x, task.schema.width, 10
+    )
     (a,), (b,) = dann(net, source, target, 0.5), pada(net, source, target, 0.5)
     for name in ("task", "domain"):
         torch.testing.assert_close(a.losses[name], b.losses[name])
@@ -84,7 +81,9 @@ def test_pada_with_equal_class_weights_is_dann() -> None:
 def test_pada_looks_at_the_target_after_every_update_steps() -> None:
     task, _ = MAKERS["table"](0)
     net = Network(task.schema, MLP(widths=(4,)), pretrained=False)
-    o = PartialAdversarial(critic(4, 5), PADA(update=5), task.target.x, task.schema.width, 20)
+    o = PartialAdversarial(
+        domain_critic(4, 5), PADA(update=5), task.target.x, task.schema.width, 20
+    )
     source = Batch(x=torch.zeros(4, *task.schema.shape), y=torch.zeros(4, dtype=torch.int64))
     changed = []
     for step in range(20):
