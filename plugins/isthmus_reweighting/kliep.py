@@ -15,7 +15,7 @@ import numpy as np
 
 from isthmus import BadInput, rows
 from isthmus.learners.weighting import Reweighting, Weighted, require_positive
-from isthmus_reweighting.kernels import SIGMAS, Array, Standardised
+from isthmus_reweighting.kernels import SIGMAS, Array, KernelSum, Standardised
 from isthmus_reweighting.mixture import proportions
 
 COMPARED = 2000  # target rows that bandwidths are compared on, at most
@@ -47,6 +47,13 @@ class KLIEP(Reweighting):
             raise BadInput(f"kliep: folds={self.folds}, expected at least 2")
 
     def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> Weighted:
+        ratio, found = self.ratio(x_source, x_target, rng)
+        return Weighted(values=ratio.read(x_source), found=found)
+
+    def ratio(
+        self, x_source: Any, x_target: Any, rng: np.random.Generator
+    ) -> tuple[KernelSum, dict[str, float]]:
+        """Return the fitted ratio, and what was found on the way to it."""
         view = Standardised(x_source, x_target)
         order = rows.shuffled(x_target, rng)
         x_t = x_target[order]
@@ -74,9 +81,8 @@ class KLIEP(Reweighting):
         means = _log_means(view, x_source, at, sigma)
         target = [_logarithms(d, sigma) - means for d in view.squares(x_t, at)]
         a, gap = proportions(scaled(np.concatenate(target))[0])
-        parts = (_logarithms(d, sigma) - means for d in view.squares(x_source, at))
-        w = np.concatenate([np.exp(np.minimum(part, 600.0)) @ a for part in parts])
-        return Weighted(values=w, found={"bandwidth": bandwidth, "gap": gap, **facts})
+        ratio = KernelSum(view=view, at=at, sigma=sigma, coefficients=a, logarithms=means)
+        return ratio, {"bandwidth": bandwidth, "gap": gap, **facts}
 
 
 def held_out(log_density: Array, folds: int) -> float:

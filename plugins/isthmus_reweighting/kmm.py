@@ -14,7 +14,7 @@ import numpy as np
 
 from isthmus import BadInput, rows
 from isthmus.learners.weighting import Reweighting, Weighted, require_positive
-from isthmus_reweighting.kernels import VALUES, Array, Standardised, gaussian, squares
+from isthmus_reweighting.kernels import SMALL, VALUES, Array, Standardised, gaussian, squares
 from isthmus_reweighting.quadratic import Dense, LowRank, Matrix, minimise
 
 EXACT = 4000  # rows up to which the kernel matrix is formed
@@ -84,10 +84,13 @@ class KMM(Reweighting):
 
 def _exact(view: Standardised, x_s: Any, x_t: Any, sigma: float) -> tuple[Dense, Array]:
     """Return K / n and kappa / n of the paper."""
-    z_s, z_t = view.read(x_s), view.read(x_t)
-    kernel = gaussian(squares(z_s, z_s), sigma)
+    z_s = view.read(x_s)
+    linear = [block.mean(1) for block in view.kernels(x_s, view.read(x_t), sigma)]
+    kernel = squares(z_s, z_s)
+    for part in rows.chunks(len(z_s), max(1, SMALL // len(z_s))):
+        kernel[part] = gaussian(kernel[part], sigma)
     kernel /= len(z_s)
-    return Dense(kernel), gaussian(squares(z_s, z_t), sigma).mean(1)
+    return Dense(kernel), np.concatenate(linear)
 
 
 def _through_landmarks(

@@ -1,8 +1,12 @@
-"""Convex quadratic programs over a box and a range of sums, by an interior-point method.
+"""Convex quadratic programs over a box and a range of sums.
 
-Mehrotra, "On the implementation of a primal-dual interior point method", SIAM J. Optimization 2
-(1992). A first-order method was measured beside it: for Gaussian kernels in few columns 5,000
-accelerated projected steps end further from the optimum than 15 of these, at ten times the cost.
+By a guess of the bounds that hold, mended step by step: Hintermüller, Ito & Kunisch, "The
+primal-dual active set strategy as a semismooth Newton method", SIAM J. Optimization 13 (2002). That
+is exact and fast where it settles, as with Gaussian kernels in many columns. Where it does not, by
+an interior-point method: Mehrotra, "On the implementation of a primal-dual interior point method",
+SIAM J. Optimization 2 (1992). A first-order method was measured beside both: for Gaussian kernels
+in few columns 5,000 accelerated projected steps end further from the optimum than 15 of the
+latter, at ten times the cost.
 """
 
 from __future__ import annotations
@@ -17,7 +21,9 @@ from numpy.typing import NDArray
 from isthmus import rows
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 STEPS = 80
+CLOSING = 0.8  # of the last gap, that the next guess of the bounds must do better than
 RIDGE = 1e-12  # relative; keeps a singular matrix positive where no bound is near
 CHUNK = 65536  # rows of a factor scaled at once
 
@@ -28,8 +34,11 @@ class Matrix(Protocol):
     def times(self, v: Array) -> Array:
         """Return the product with v (n,)."""
 
-    def factor(self, diagonal: Array) -> Callable[[Array], Array]:
-        """Return what solves (matrix + diag(diagonal)) x = r for r (n, k)."""
+    def factor(self, diagonal: Array, kept: Index | None = None) -> Callable[[Array], Array]:
+        """Return what solves (matrix + diag(diagonal)) x = r for r (n, k).
+
+        ``kept`` are the rows and columns of the matrix to take; None: all.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +50,10 @@ class Dense:
     def times(self, v: Array) -> Array:
         return np.asarray(self.matrix @ v)
 
-    def factor(self, diagonal: Array) -> Callable[[Array], Array]:
+    def factor(self, diagonal: Array, kept: Index | None = None) -> Callable[[Array], Array]:
         from scipy.linalg import cho_factor, cho_solve
 
-        m = self.matrix.copy()
+        m = self.matrix.copy() if kept is None else self.matrix[np.ix_(kept, kept)]
         m[np.diag_indices(len(m))] += diagonal
         done = cho_factor(m.T, lower=True, overwrite_a=True, check_finite=False)
         return lambda r: np.asarray(cho_solve(done, r, check_finite=False))
@@ -60,18 +69,23 @@ class LowRank:
     def times(self, v: Array) -> Array:
         return np.asarray(self.z @ (v @ self.z) + self.own * v)
 
-    def factor(self, diagonal: Array) -> Callable[[Array], Array]:
+    def factor(self, diagonal: Array, kept: Index | None = None) -> Callable[[Array], Array]:
         from scipy.linalg import cho_factor, cho_solve
 
-        d = 1 / (self.own + diagonal)
+        at = slice(None) if kept is None else kept
+        d = 1 / (self.own[at] + diagonal)
         inner = np.eye(self.z.shape[1])
         for part in rows.chunks(len(d), CHUNK):
-            inner += (self.z[part] * d[part, None]).T @ self.z[part]
+            z = self.z[part if kept is None else kept[part]]
+            inner += (z * d[part, None]).T @ z
         done = cho_factor(inner, lower=True, check_finite=False)
 
         def solve(r: Array) -> Array:
-            scaled = r * d[:, None]
-            return np.asarray(scaled - d[:, None] * (self.z @ cho_solve(done, self.z.T @ scaled)))
+            scaled, whole = r * d[:, None], np.zeros((len(self.own), r.shape[1]))
+            whole[at] = scaled
+            return np.asarray(
+                scaled - d[:, None] * (self.z @ cho_solve(done, self.z.T @ whole))[at]
+            )
 
         return solve
 
@@ -92,9 +106,11 @@ def minimise(
 
     ``tolerance`` is the duality gap at which to stop, as a share of the objective. ``matrix`` and
     ``linear`` (n,) should make x of about 1 and gradients of about 1. The point is feasible.
-    Cost: some 10 to 20 factorisations.
+    Cost: some 5 factorisations of the rows between the bounds, or 10 to 20 of all.
     """
     n = len(linear)
+    if (settled := settle(matrix, linear, upper, low, high, tolerance)) is not None:
+        return settled
     free = high - low > 1e-9 * n  # else the sum is no variable
     total = (low + high) / 2 if free else low
     x, y = np.full(n, min(1.0, upper / 2)), 0.0
@@ -121,6 +137,37 @@ def minimise(
         x, y, force = x + a * d[:n], y + a * dy, force + a * f
         total += a * float(d[2 * n]) if free else 0.0
     return best
+
+
+def settle(
+    matrix: Matrix, linear: Array, upper: float, low: float, high: float, tolerance: float
+) -> Solution | None:
+    """Return the optimum as ``minimise`` does, by which of the bounds hold; None if unsettled.
+
+    Of a good guess the next one is better. A gap that hardly falls is not going to close: the
+    matrix is nearly singular, or the range of sums has a say, which is not tried here.
+    """
+    n = len(linear)
+    inside, full, last = np.ones(n, bool), np.zeros(n, bool), np.inf
+    while inside.any():
+        kept = None if inside.all() else np.flatnonzero(inside)
+        x = np.where(full, upper, 0.0)
+        lack = linear - matrix.times(x) if full.any() else linear
+        try:
+            solve = matrix.factor(np.full(int(inside.sum()), RIDGE * n), kept)
+        except np.linalg.LinAlgError:
+            return None
+        x[inside] = solve(lack[inside, None])[:, 0]
+        found = feasible(matrix, linear, x, upper, low, high)
+        if found.gap <= tolerance * abs(found.objective):
+            return found
+        if not found.gap < CLOSING * last:
+            return None
+        last, slope = found.gap, matrix.times(x) - linear
+        above = np.where(inside, x >= upper, full & (slope <= 0))
+        inside = np.where(inside, (x > 0) & (x < upper), np.where(full, slope > 0, slope < 0))
+        full = above
+    return None
 
 
 class Newton:

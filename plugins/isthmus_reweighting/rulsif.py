@@ -44,4 +44,4 @@ class RuLSIF(Reweighting):
     def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> Weighted:
         return fit_ratio(
             x_source, x_target, rng, self.alpha, self.centres, self.bandwidth, self.penalty
-        )
+        )[1]

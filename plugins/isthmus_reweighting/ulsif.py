@@ -23,6 +23,7 @@ from isthmus_reweighting.kernels import (
     SIGMAS,
     VALUES,
     Array,
+    KernelSum,
     Standardised,
     gaussian,
     median_distance,
@@ -52,7 +53,9 @@ class ULSIF(Reweighting):
         require_positive(self, "centres", "bandwidth", "penalty")
 
     def weights(self, x_source: Any, x_target: Any, rng: np.random.Generator) -> Weighted:
-        return fit_ratio(x_source, x_target, rng, 0.0, self.centres, self.bandwidth, self.penalty)
+        return fit_ratio(x_source, x_target, rng, 0.0, self.centres, self.bandwidth, self.penalty)[
+            1
+        ]
 
 
 def fit_ratio(
@@ -63,8 +66,8 @@ def fit_ratio(
     centres: int,
     bandwidth: float | None,
     penalty: float | None,
-) -> Weighted:
-    """Return p_target / (alpha p_target + (1 - alpha) p_source) at the source rows."""
+) -> tuple[KernelSum, Weighted]:
+    """Return p_target / (alpha p_target + (1 - alpha) p_source), and what it is at source rows."""
     n_source, n_target = rows.count(x_source), rows.count(x_target)
     view = Standardised(x_source, x_target)
     # Centres and pairs are drawn in an order that depends on the content of the rows alone.
@@ -85,22 +88,24 @@ def fit_ratio(
         _, h_s, k_s = averages(near_s or view.squares(x_s, at), sigma, n)
         h, h_t, k_t = averages(near_t or view.squares(x_t, at), sigma, n, second=alpha > 0)
         errors = np.array([np.inf])
-        if n >= 2:
+        if n >= 2 and len(sigmas) * len(lambdas) > 1:
             errors = leave_one_out(h, h_s, k_s, k_t, n_source, n_target, lambdas, alpha, h_t)
         chosen = int(np.argmin(errors))
         if best is None or errors[chosen] < best[0]:
             gram = (1 - alpha) * h_s + alpha * h_t
-            best = (float(errors[chosen]), sigma, lambdas[chosen], h, gram)
-    error, sigma, chosen_penalty, h, gram = best
+            best = (float(errors[chosen]), sigma, lambdas[chosen], h, gram, k_s)
+    error, sigma, chosen_penalty, h, gram, k_s = best
     coefficients = solve(h, gram, chosen_penalty)
+    ratio = KernelSum(view=view, at=at, sigma=sigma, coefficients=coefficients)
     found = np.empty(n_source)
-    found[order_s] = np.concatenate(
-        [gaussian(block, sigma) @ coefficients for block in near_s or view.squares(x_s, at)]
-    )
+    if len(k_s) == n_source:  # all rows are in pairs, whose kernels are there
+        found[order_s] = np.maximum(k_s @ coefficients, 0)
+    else:
+        found[order_s] = np.concatenate([ratio.of(d) for d in near_s or view.squares(x_s, at)])
     facts = {"bandwidth": float(sigma / median), "penalty": float(chosen_penalty)}
     if np.isfinite(error):
         facts["held_out_objective"] = error
-    return Weighted(values=np.maximum(found, 0), found=facts)
+    return ratio, Weighted(values=found, found=facts)
 
 
 def solve(h: Array, gram: Array, penalty: float) -> Array:

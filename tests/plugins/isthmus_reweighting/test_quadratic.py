@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from isthmus_reweighting.quadratic import Dense, LowRank, minimise, project
+from isthmus_reweighting.quadratic import Dense, LowRank, minimise, project, settle
 
 SEED = np.random.default_rng
 
@@ -42,6 +42,9 @@ def test_a_low_rank_is_solved_as_the_matrix_that_it_is() -> None:
     wanted = np.linalg.solve(whole + np.diag(d), r)
     for matrix in (low, dense):
         np.testing.assert_allclose(matrix.factor(d)(r[:, None])[:, 0], wanted)
+        some = np.array([1, 4, 5])
+        part = np.linalg.solve((whole + np.diag(d))[np.ix_(some, some)], r[some])
+        np.testing.assert_allclose(matrix.factor(d[some], some)(r[some, None])[:, 0], part)
     np.testing.assert_array_equal(dense.matrix, whole)  # nothing is overwritten
 
 
@@ -85,3 +88,32 @@ def test_the_gap_bounds_the_distance_to_the_optimum() -> None:
         assert best <= rough.objective + 1e-12
         assert rough.objective - best <= rough.gap + 1e-9
         assert rough.gap <= tolerance * abs(rough.objective)
+
+
+@pytest.mark.parametrize("upper", [1.5, 50.0])
+@pytest.mark.parametrize("low_rank", [True, False])
+def test_bounds_are_found_where_the_matrix_is_definite(upper: float, low_rank: bool) -> None:
+    rng = SEED(5)
+    n, z, own = 60, SEED(6).normal(size=(60, 8)) / 8, np.full(60, 0.5)
+    q = 1.5 * rng.normal(size=n) + 0.5
+    whole = z @ z.T + np.diag(own)
+    matrix = LowRank(z, own) if low_rank else Dense(whole)
+    found = settle(matrix, q, upper, 1.0, 100.0 * n, 1e-7)
+    assert found is not None
+    wanted = optimize.lsq_linear(
+        np.linalg.cholesky(whole).T, np.linalg.solve(np.linalg.cholesky(whole), q), (0, upper),
+        method="bvls",
+    ).x  # fmt: skip
+    np.testing.assert_allclose(found.x, wanted, atol=1e-6)
+    assert (found.x == 0).any()
+    assert 0 <= found.x.min() <= found.x.max() <= upper
+
+
+def test_what_does_not_settle_is_left_to_the_interior_point_method() -> None:
+    rng = SEED(7)
+    n, z = 60, rng.normal(size=(60, 2))
+    q = 2 * rng.normal(size=n)
+    matrix = Dense(z @ z.T / n)  # singular
+    assert settle(matrix, q, 5.0, 30.0, 90.0, 1e-8) is None
+    found = minimise(matrix, q, 5.0, 30.0, 90.0, 1e-8)
+    assert found.gap <= 1e-8 * abs(found.objective)
