@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from isthmus import BadInput, rows
 from isthmus.learners.weighting import Reweighting, Weighted, require_positive
-from isthmus_reweighting.kernels import VALUES, Array, Standardised, squares
+from isthmus_reweighting.kernels import SMALL, VALUES, Array, Standardised, squares
 
 CLOSE = 1 + 1e-9  # rounding of a squared distance
 
@@ -52,10 +52,15 @@ class NearestNeighbourWeights(Reweighting):
         if n_source > len(at):
             said = f"{self.name} counts by {len(at)} landmarks of {n_source} source rows"
         if self.neighbours is None:
-            cell, votes = _nearest(view, x_source, at), _nearest(view, x_target, at)
+            # Rows that are alike, which follow each other here, share a cell: that of the first.
+            keys = rows.row_keys(x_source)[order[: len(at)]]
+            first = np.searchsorted(keys, keys)
+            cell = np.empty(n_source, np.int64)
+            cell[order] = np.concatenate([first, _nearest(view, x_source[order[len(at) :]], at)])
+            cell, votes = first[cell], first[_nearest(view, x_target, at)]
             of_source = np.bincount(cell, minlength=len(at))
             of_target = np.bincount(votes, minlength=len(at))
-            # Rows that are alike share a cell; the counts are theirs together.
+            # A row's weight is its share of the counts of the cell.
             shared = (of_target + self.smoothing * of_source) / np.maximum(of_source, 1)
             return Weighted(values=shared[cell], said=said)
         at_t = view.read(x_target[rows.canonical_order(x_target)[: self.landmarks]])
@@ -74,4 +79,10 @@ class NearestNeighbourWeights(Reweighting):
 
 def _nearest(view: Standardised, x: Any, at: Array) -> NDArray[np.int64]:
     """Return which of the landmarks (b, d) is nearest to each row, (n,)."""
-    return np.concatenate([block.argmin(1) for block in view.squares(x, at)])
+    found = [np.empty(0, np.int64)]
+    if rows.count(x):
+        turned, length = -2 * at.T, np.square(at).sum(1)
+        for part in rows.chunks(rows.count(x), max(1, SMALL // max(at.shape))):
+            # The row's own length is the same to all.
+            found.append((view.read(x[part]) @ turned + length).argmin(1))
+    return np.concatenate(found)
