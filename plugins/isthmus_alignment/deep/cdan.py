@@ -31,13 +31,14 @@ LARGEST = 4096  # columns of the exact map; more are drawn at random, as in the 
 class CDAN(Strategy):
     """Make source and target indistinguishable to a critic that sees features and predictions.
 
-    DANN's critic reads the products of features f and probabilities p, so that it is classes which
+    DANN's critic reads all products of features f and probabilities p, so that it is classes which
     are aligned, not only domains: min task - rate sum_i w_i BCE(critic(f_i p_i')), where rows count
-    w = 1 + exp(-entropy) within their domain (CDAN+E; ``entropy=False`` is CDAN). Predictions and
-    weights are constants, as in the authors' code. Cost: DANN's, and b d classes products and a
-    first layer of the critic as wide for a batch of b; above 4,096 products random features
-    replace them. Schedule and entropy weights are the authors', the critic is DANN's; nothing was
-    tuned.
+    w = 1 + exp(-entropy) within their domain (CDAN+E; ``entropy=False`` is CDAN). Both p and w are
+    constants here; the authors' code holds p, and lets a reversed gradient through w. Cost: DANN's,
+    and b d classes products, which the critic's first layer reads, for a batch of b; random
+    features stand in for more than 4,096. Schedule and weights are the authors', the critic is
+    DANN's; nothing was tuned. Digits, LeNet, last step, seed 0: MNIST to USPS 92.2; source-only
+    76.2, dann 88.9 (paper: CDAN 93.9, CDAN+E 95.6; other libraries: 79 to 91).
     """
 
     name: ClassVar[str] = "cdan"
