@@ -38,8 +38,8 @@ class IWAN(Strategy):
     finished encoder that no label holds any more, which lost accuracy on digits (17 to 83). Cost:
     DANN and one more critic; ``entropy`` and the pace of the first critic are the benchmark's.
     MNIST to USPS with the digits 0 to 4 only, LeNet, 600 steps, two seeds: 94.9 (one without
-    entropy: 82.3); DANN 72.7, source-only 83.6 (Office-31, partial, ResNet-50: 94.8, DANN 82.4, source-only
-    90.1, in the benchmark).
+    entropy: 82.3); DANN 72.7, source-only 83.6 (Office-31, partial, ResNet-50: 94.8, DANN 82.4,
+    source-only 90.1, in the benchmark).
     """
 
     name: ClassVar[str] = "iwan"
