@@ -13,6 +13,7 @@ import argparse
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import accuracy
 import scale
@@ -20,12 +21,13 @@ import speed
 from data import SETS
 from measure import HERE, Ledger, workers
 
-PARTS = {"speed": speed, "accuracy": accuracy, "scale": scale}
+PARTS: dict[str, Any] = {"speed": speed, "accuracy": accuracy, "scale": scale}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+def main(given: dict[str, Any] = PARTS, kind: str = "from", kept: str = "records.jsonl") -> None:
+    """Run the parts that the command line names; ``kind`` of methods, ``kept`` their records."""
+    parser = argparse.ArgumentParser(description="Our methods beside those of other libraries.")
+    parser.add_argument("parts", nargs="*", choices=[*given, []], help="default: all")
     parser.add_argument("--data", type=Path, default=os.environ.get("ISTHMUS_DATA"))
     parser.add_argument("--out", type=Path, default=Path("runs/peers"))
     parser.add_argument("--threads", type=int, default=1, help="of each process")
@@ -36,18 +38,18 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="print only what is there")
     parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
     options = parser.parse_args()
-    parts = options.parts or list(PARTS)
+    parts = options.parts or list(given)
     if "accuracy" in parts and not options.data:
         parser.error("accuracy needs --data or ISTHMUS_DATA: the folder of data sets")
     options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.fresh:
-        (options.out / "records.jsonl").unlink(missing_ok=True)
-    ledger = Ledger(options.out / "records.jsonl")
+        (options.out / kept).unlink(missing_ok=True)
+    ledger = Ledger(options.out / kept)
     for name in parts:
-        part = PARTS[name]
+        part = given[name]
         if not options.report:
-            with workers(part.LIBRARIES, options.out, options.threads) as started:
+            with workers(part.LIBRARIES, options.out, options.threads, kind) as started:
                 part.run(ledger, started, options)
         text = "\n".join(part.tables(ledger, options))
         print(f"\n## {name}\n\n{text}")

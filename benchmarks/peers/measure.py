@@ -41,8 +41,13 @@ class Worker:
 
 
 @contextmanager
-def workers(libraries: Iterable[str], root: Path, threads: int) -> Iterator[dict[str, Worker]]:
-    """Start a worker per library (making its environment under ``root`` first); end them after."""
+def workers(
+    libraries: Iterable[str], root: Path, threads: int, kind: str = "from"
+) -> Iterator[dict[str, Worker]]:
+    """Start a worker per library (making its environment under ``root`` first); end them after.
+
+    ``kind`` names the methods: ``from`` maps rows, ``weights`` weights them.
+    """
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     env |= {f"{name}_NUM_THREADS": str(threads) for name in THREADS}
     env |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -52,7 +57,7 @@ def workers(libraries: Iterable[str], root: Path, threads: int) -> Iterator[dict
         err = stack.enter_context(log.open("w"))
         started = {}
         for library in libraries:
-            command = [str(python_of(library, root)), str(HERE / "worker.py"), library]
+            command = [str(python_of(library, root)), str(HERE / "worker.py"), kind, library]
             process = stack.enter_context(
                 subprocess.Popen(
                     command,

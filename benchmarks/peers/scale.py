@@ -53,16 +53,27 @@ def tables(ledger: Ledger, options: Any) -> Iterator[str]:
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for r in ledger.of(part="scale", threads=options.threads, limit=2 * options.limit):
         found.setdefault(r["cell"]["method"], {})[r["cell"]["rows"]] = r
-    yield f"n + n rows of {COLUMNS} columns: seconds / MB added by one adaptation.\n"
+    said = f"n + n rows of {COLUMNS} columns: seconds / MB added by one adaptation.\n"
+    yield from grid(found, said)
+    FIGURE.write_text(figure(drawable(found)) + "\n")
+
+
+def grid(found: dict[str, dict[int, dict[str, Any]]], said: str) -> Iterator[str]:
+    """Yield a table of methods and rows."""
+    yield said
     yield "| | " + " | ".join(f"{n:,}" for n in SIZES) + " |"
     yield "|---|" + "---|" * len(SIZES)
     for method, by_size in sorted(found.items()):
         cells = [_cell(by_size.get(n)) for n in SIZES]
         yield f"| {method} | " + " | ".join(cells) + " |"
+
+
+def drawable(found: dict[str, dict[int, dict[str, Any]]]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return what a line can be drawn of: more than one size that was finished."""
     lines = {
         m: {n: r for n, r in sorted(by.items()) if r["status"] == "ok"} for m, by in found.items()
     }
-    FIGURE.write_text(figure({m: by for m, by in lines.items() if len(by) > 1}) + "\n")
+    return {m: by for m, by in lines.items() if len(by) > 1}
 
 
 def _cell(record: dict[str, Any] | None) -> str:

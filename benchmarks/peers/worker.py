@@ -1,6 +1,8 @@
 """The child's end of a measurement: one library imported once, one forked process per cell.
 
-    PYTHON worker.py LIBRARY        reads a cell (JSON) per line, answers a record per line
+    PYTHON worker.py KIND LIBRARY   reads a cell (JSON) per line, answers a record per line
+
+KIND is ``from`` (methods that map rows) or ``weights`` (methods that weight them).
 
 Runs in the peer's environment: needs NumPy, scikit-learn and the library, not isthmus. The process
 that forks never computes, so that no thread is lost by forking, and the peak memory of a cell is
@@ -24,8 +26,9 @@ from typing import Any
 
 import numpy as np
 from libraries.outcome import heads, nearest
+from libraries.ratio import judged
 
-LIBRARY, OURS = sys.argv[-1], "isthmus"
+(KIND, LIBRARY), OURS = sys.argv[1:], "isthmus"
 WARM = 80  # rows of each domain in the first, unmeasured call: it pays for what is loaded late
 
 ENOUGH = 0.2  # seconds that a clock of coarse ticks can tell
@@ -79,6 +82,23 @@ def measure(cell: dict[str, Any], methods: dict[str, Any]) -> dict[str, Any]:
     return record | {"notes": found.notes()}
 
 
+def weigh(cell: dict[str, Any], methods: dict[str, Any]) -> dict[str, Any]:
+    """Run one cell of a method that weights rows, and return its record."""
+    method, settings = methods[cell["method"]][cell["setting"]]
+    with np.load(cell["data"]) as archive:
+        data = {k: archive[k] for k in archive.files}
+    if LIBRARY != OURS:
+        data = {k: np.asarray(v, np.float64) for k, v in data.items()}
+    x_s, x_t, gamma = data["x_source"], data["x_target"], float(data["gamma"])
+    method(x_s[:WARM], x_t[:WARM], gamma, **settings)
+    base = peak_mb()
+    clock = time.process_time if cell["threads"] == 1 else time.perf_counter
+    found, seconds = timed(clock, lambda: method(x_s, x_t, gamma, **settings))
+    record = {"fit_s": seconds, "growth_mb": peak_mb() - base, "peak_mb": peak_mb()}
+    allow(resource.RLIM_INFINITY)  # what follows is not the method's
+    return record | {"notes": judged(cell["method"], found, data) if cell["judged"] else {}}
+
+
 def timed(clock: Any, call: Any) -> tuple[Any, float]:
     """Return the result and the mean seconds of one call, of many where one is too short."""
     start, runs, seconds = clock(), 0, 0.0
@@ -97,7 +117,7 @@ def attempt(cell: dict[str, Any], methods: dict[str, Any]) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return {"status": "ok", **measure(cell, methods)}
+            return {"status": "ok", **(weigh if KIND == "weights" else measure)(cell, methods)}
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
@@ -130,7 +150,7 @@ def in_child(cell: dict[str, Any], methods: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is not an answer
-    methods = importlib.import_module(f"libraries.from_{LIBRARY}").METHODS
+    methods = importlib.import_module(f"libraries.{KIND}_{LIBRARY}").METHODS
     print(json.dumps({m: list(settings) for m, settings in methods.items()}), file=answers)
     answers.flush()
     for line in sys.stdin:
