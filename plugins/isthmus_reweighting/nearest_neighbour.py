@@ -81,8 +81,9 @@ def _nearest(view: Standardised, x: Any, at: Array) -> NDArray[np.int64]:
     """Return which of the landmarks (b, d) is nearest to each row, (n,)."""
     found = [np.empty(0, np.int64)]
     if rows.count(x):
-        turned, length = -2 * at.T, np.square(at).sum(1)
+        # A row's own length is the same to all landmarks; theirs come with the product.
+        turned = np.vstack([-2 * at.T, np.square(at).sum(1)])
         for part in rows.chunks(rows.count(x), max(1, SMALL // max(at.shape))):
-            # The row's own length is the same to all.
-            found.append((view.read(x[part]) @ turned + length).argmin(1))
+            z = view.read(x[part])
+            found.append((np.column_stack([z, np.ones(len(z))]) @ turned).argmin(1))
     return np.concatenate(found)
