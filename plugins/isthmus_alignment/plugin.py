@@ -15,7 +15,6 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.deep.dann import DANN
     from isthmus_alignment.deep.deep_coral import DeepCORAL
     from isthmus_alignment.deep.entropy_minimisation import EntropyMinimisation
-    from isthmus_alignment.deep.homm import HoMM
     from isthmus_alignment.deep.jan import JAN
     from isthmus_alignment.deep.mcc import MCC
     from isthmus_alignment.deep.mcd import MCD
@@ -63,7 +62,6 @@ def isthmus_strategies() -> list[type[Strategy]]:
         JAN,
         DeepCORAL,
         CMD,
-        HoMM,
         LinearMonge,
         SubspaceAlignment,
         TCA,

@@ -30,9 +30,9 @@ class CMD(Strategy):
     unit alone. The theory asks for values in an interval: the discrepancy reads tanh(features), in
     [0, 1) behind a ReLU; the head reads the features as they are, where the paper's network
     squashes them for both. Cost per step O(b d), memory O(b d). Weight and moments are the paper's,
-    the same for all its data. Digits, LeNet, last step, seed 0: MNIST to USPS 76.9; source-only
-    76.2. With batches of 64 what is left of the loss is sampling noise of norms, and nothing is
-    gained.
+    the same for all its data. Digits, LeNet, last step, seed 0: MNIST to USPS 76.9, back 72.2;
+    source-only 76.2, 60.7. Batches of 64 leave it little to follow: after 300 steps it is 1.2
+    between the domains, and 0.9 between two batches of one.
     """
 
     name: ClassVar[str] = "cmd"
