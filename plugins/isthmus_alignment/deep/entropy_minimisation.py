@@ -24,9 +24,11 @@ class EntropyMinimisation(Strategy):
     """Make the predictions on the target certain, so that no boundary runs through its clusters.
 
     min task + weight (mean entropy of the target's predictions): the simplest use of unlabelled
-    rows, and one that may let rare classes die out where the shift is large (bnm and mcc resist).
-    Cost: one forward pass of both domains. The weight 0.1 is one that adaptation methods use for
-    this term (AFN); nothing was tuned.
+    rows, a baseline for methods that use it with more. It makes wrong predictions certain too, and
+    lets classes die out where the shift is large; bnm and mcc resist that. Cost: one forward pass
+    of both domains. The weight 0.1 is one that adaptation methods use for this term (AFN); nothing
+    was tuned. Digits, LeNet, last step, seed 0: MNIST to USPS 61.4, less than source-only's 76.2;
+    bnm 93.7 (the paper is of one domain).
     """
 
     name: ClassVar[str] = "entropy-minimisation"
