@@ -32,7 +32,9 @@ class MCD(Strategy):
     the encoder, ``encoder_steps`` times, a small one. The first head is deployed: the two end up
     agreeing, and so one does; the other is the objective's own, as critics are. Cost: 2 +
     ``encoder_steps`` forward passes of both domains per batch. Weight and four encoder steps are
-    the authors', the heads are linear; nothing was tuned.
+    the authors'; nothing was tuned. The heads are linear, as the deployed one is, where the
+    authors' have three layers and more room to disagree. Digits, LeNet, last step, seed 0: USPS to
+    MNIST 77.8; source-only 60.7, dann 89.5 (paper: 94.1 from 63.4, on fewer rows).
     """
 
     name: ClassVar[str] = "mcd"
