@@ -47,10 +47,11 @@ class SVM(Learner):
     The class with the largest score wins. softmax(score / temperature) are its probabilities, the
     temperature being the likeliest for scores held out in three folds. Columns are standardised;
     those of a CSR matrix are used as they are, like a linear model's (a Gaussian kernel makes them
-    dense; settled with Amazon's target labels in view, its sources would have them standardised). Weights multiply C. Defaults are scikit-learn's: C = 1, and a Gaussian kernel of
-    bandwidth √(d / 2) deviations. The loss is hinge (of values: error beyond 0.1 deviations), the
-    cost O(n²) to O(n³) per class and fold, the memory O(n²). Above 4,000 rows 500 landmarks, drawn
-    by weight, stand for them (Nyström), the loss is squared and memory 4 kB a row. The loss of
+    dense; settled with Amazon's target labels in view, its sources would have them standardised).
+    Weights multiply C. Defaults are scikit-learn's: C = 1, and a Gaussian kernel of bandwidth √(d /
+    2) deviations. The loss is hinge (of values: error beyond 0.1 deviations), the cost O(n²) to
+    O(n³) per class and fold, the memory O(n²). Above 4,000 rows 500 landmarks, drawn by weight,
+    stand for them (Nyström), the loss is squared and memory 4 kB a row. The loss of
     ``kernel=linear`` is squared too.
     """
 
