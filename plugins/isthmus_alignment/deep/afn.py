@@ -6,19 +6,19 @@ unsupervised domain adaptation", ICCV 2019, arXiv:1811.07456.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from torch import Tensor
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
-from isthmus.learners.feed import Batch
-from isthmus.learners.loop import Objective, Step, Training, encode_both
-from isthmus.learners.network import Network
+from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.predictions import full
+from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import above_zero, from_zero
 
 
@@ -56,21 +56,17 @@ class AFN(Strategy):
             return hard(f, self.radius) if self.hard else stepwise(f, self.step)
 
         return adapt_network(
-            task, run, self.network, self.training, lambda net: FeatureNorm(self.weight, penalty)
+            task,
+            run,
+            self.network,
+            self.training,
+            lambda net: Regularised("norm", partial(norms, penalty=penalty), self.weight),
         )
 
 
-class FeatureNorm(Objective):
-    """The task loss, plus a penalty of the norms of each domain's features."""
-
-    def __init__(self, weight: float, penalty: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.weight, self.penalty = weight, penalty
-
-    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
-        f_s, f_t = encode_both(net, source, target)
-        task = net.loss(net.head(f_s), source.y, source.weight)
-        yield Step({"task": task, "norm": self.weight * (self.penalty(f_s) + self.penalty(f_t))})
+def norms(here: Pass, penalty: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the penalty of the norms of each domain's features, one by one."""
+    return penalty(here.f_s) + penalty(here.f_t)
 
 
 def stepwise(f: Tensor, step: float) -> Tensor:

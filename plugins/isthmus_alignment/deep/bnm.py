@@ -6,7 +6,6 @@ maximization under label insufficient situations", CVPR 2020, arXiv:2003.12237.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,11 +14,10 @@ from torch import Tensor
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
-from isthmus.learners.feed import Batch
-from isthmus.learners.loop import Objective, Step, Training, encode_both
-from isthmus.learners.network import Network
+from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.predictions import full
+from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import from_zero
 
 
@@ -51,24 +49,17 @@ class BNM(Strategy):
         from_zero(self, "weight")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        def objective(net: Network) -> Objective:
-            return NuclearNorm(self.weight)
+        def term(here: Pass) -> Tensor:
+            p = full(here.z_t).softmax(dim=1)
+            return -nuclear_norm(p) / len(p)
 
-        return adapt_network(task, run, self.network, self.training, objective)
-
-
-class NuclearNorm(Objective):
-    """The task loss, minus the nuclear norm of the target batch's predictions."""
-
-    def __init__(self, weight: float) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
-        f_s, f_t = encode_both(net, source, target)
-        task = net.loss(net.head(f_s), source.y, source.weight)
-        p = full(net.head(f_t)).softmax(dim=1)
-        yield Step({"task": task, "nuclear": -self.weight / len(p) * nuclear_norm(p)})
+        return adapt_network(
+            task,
+            run,
+            self.network,
+            self.training,
+            lambda net: Regularised("nuclear", term, self.weight),
+        )
 
 
 def nuclear_norm(a: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ domain-invariant representation learning", ICLR 2017, arXiv:1702.08811.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -17,8 +16,8 @@ from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
-from isthmus_alignment.deep.matching import Matching
 from isthmus_alignment.deep.predictions import full
+from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import at_least_one, from_zero
 
 
@@ -49,9 +48,15 @@ class CMD(Strategy):
         from_zero(self, "weight")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        gap = partial(squashed_moments, moments=self.moments)
+        def term(p: Pass) -> Tensor:
+            return squashed_moments(p.f_s, p.f_t, self.moments)
+
         return adapt_network(
-            task, run, self.network, self.training, lambda net: Matching("cmd", gap, self.weight)
+            task,
+            run,
+            self.network,
+            self.training,
+            lambda net: Regularised("cmd", term, self.weight),
         )
 
 

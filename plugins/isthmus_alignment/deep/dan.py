@@ -7,15 +7,16 @@ ICML 2015, arXiv:1502.02791.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
+
+from torch import Tensor
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.discrepancy import multi_kernel_mmd
-from isthmus_alignment.deep.matching import Matching
+from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import at_least_one, from_zero
 
 
@@ -45,7 +46,13 @@ class DAN(Strategy):
         from_zero(self, "weight")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        mmd = partial(multi_kernel_mmd, kernels=self.kernels)
+        def term(p: Pass) -> Tensor:
+            return multi_kernel_mmd(p.f_s, p.f_t, self.kernels)
+
         return adapt_network(
-            task, run, self.network, self.training, lambda net: Matching("mmd", mmd, self.weight)
+            task,
+            run,
+            self.network,
+            self.training,
+            lambda net: Regularised("mmd", term, self.weight),
         )

@@ -6,7 +6,6 @@ arXiv:1607.01719.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,12 +14,10 @@ from torch import Tensor
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
-from isthmus.learners.feed import Batch
-from isthmus.learners.loop import Objective, Step, Training, encode_both
-from isthmus.learners.network import Network
+from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
-from isthmus_alignment.deep.matching import Matching
 from isthmus_alignment.deep.predictions import full
+from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import from_zero
 
 
@@ -49,26 +46,16 @@ class DeepCORAL(Strategy):
         from_zero(self, "weight")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        def objective(net: Network) -> Objective:
-            if self.layer == "features":
-                return Matching("coral", coral, self.weight)
-            return OutputMatching(self.weight)
+        def term(p: Pass) -> Tensor:
+            return coral(p.z_s, p.z_t) if self.layer == "outputs" else coral(p.f_s, p.f_t)
 
-        return adapt_network(task, run, self.network, self.training, objective)
-
-
-class OutputMatching(Objective):
-    """The task loss, plus the distance between the covariances of the outputs."""
-
-    def __init__(self, weight: float) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
-        f_s, f_t = encode_both(net, source, target)
-        z_s, z_t = net.head(f_s), net.head(f_t)
-        task = net.loss(z_s, source.y, source.weight)
-        yield Step({"task": task, "coral": self.weight * coral(z_s, z_t)})
+        return adapt_network(
+            task,
+            run,
+            self.network,
+            self.training,
+            lambda net: Regularised("coral", term, self.weight),
+        )
 
 
 def coral(f_source: Tensor, f_target: Tensor) -> Tensor:

@@ -5,17 +5,17 @@ Grandvalet & Bengio, "Semi-supervised learning by entropy minimization", NeurIPS
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
-from isthmus.learners.feed import Batch
-from isthmus.learners.loop import Objective, Step, Training, encode_both
-from isthmus.learners.network import Network
+from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.predictions import entropy
+from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import from_zero
 
 
@@ -46,18 +46,14 @@ class EntropyMinimisation(Strategy):
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         return adapt_network(
-            task, run, self.network, self.training, lambda net: MinimalEntropy(self.weight)
+            task,
+            run,
+            self.network,
+            self.training,
+            lambda net: Regularised("entropy", mean_entropy, self.weight),
         )
 
 
-class MinimalEntropy(Objective):
-    """The task loss, plus the mean entropy of the target batch's predictions."""
-
-    def __init__(self, weight: float) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
-        f_s, f_t = encode_both(net, source, target)
-        task = net.loss(net.head(f_s), source.y, source.weight)
-        yield Step({"task": task, "entropy": self.weight * entropy(net.head(f_t)).mean()})
+def mean_entropy(here: Pass) -> Tensor:
+    """Return the mean entropy of the target batch's predictions."""
+    return entropy(here.z_t).mean()

@@ -6,7 +6,6 @@ arXiv:1605.06636.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,13 +14,12 @@ from torch import Tensor
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
-from isthmus.learners.feed import Batch
-from isthmus.learners.loop import Objective, Step, Training, encode_both
-from isthmus.learners.network import Network
+from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.dann import ramp
 from isthmus_alignment.deep.discrepancy import mmd, multi_kernel_gram, squared_distances
 from isthmus_alignment.deep.predictions import full
+from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import at_least_one, from_zero
 
 BANDWIDTH = 0.92  # of the kernel between class probabilities, as the authors fix it
@@ -55,25 +53,16 @@ class JAN(Strategy):
         from_zero(self, "weight")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        def objective(net: Network) -> Objective:
-            return JointMatching(self.weight, self.kernels)
+        def term(p: Pass) -> Tensor:
+            return ramp(p.done) * joint_mmd((p.f_s, p.z_s), (p.f_t, p.z_t), self.kernels)
 
-        return adapt_network(task, run, self.network, self.training, objective)
-
-
-class JointMatching(Objective):
-    """The task loss, plus a joint MMD whose weight grows as in the paper."""
-
-    def __init__(self, weight: float, kernels: int) -> None:
-        super().__init__()
-        self.weight, self.kernels = weight, kernels
-
-    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
-        f_s, f_t = encode_both(net, source, target)
-        z_s, z_t = net.head(f_s), net.head(f_t)
-        task = net.loss(z_s, source.y, source.weight)
-        gap = joint_mmd((f_s, z_s), (f_t, z_t), self.kernels)
-        yield Step({"task": task, "jmmd": self.weight * ramp(done) * gap})
+        return adapt_network(
+            task,
+            run,
+            self.network,
+            self.training,
+            lambda net: Regularised("jmmd", term, self.weight),
+        )
 
 
 def joint_mmd(

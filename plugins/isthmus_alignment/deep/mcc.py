@@ -6,7 +6,6 @@ arXiv:1912.03699.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,10 +14,9 @@ from torch import Tensor
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
-from isthmus.learners.feed import Batch
-from isthmus.learners.loop import Objective, Step, Training, encode_both
-from isthmus.learners.network import Network
+from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
+from isthmus_alignment.deep.regularised import Pass, Regularised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +40,15 @@ class MCC(Strategy):
     training: Training = Training()
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        def objective(net: Network) -> Objective:
-            return ClassConfusion(self.weight, self.temperature)
+        def term(p: Pass) -> Tensor:
+            return confusion(p.z_t, self.temperature)
 
-        return adapt_network(task, run, self.network, self.training, objective)
-
-
-class ClassConfusion(Objective):
-    """The task loss, plus the confusion between classes on the target batch."""
-
-    def __init__(self, weight: float, temperature: float) -> None:
-        super().__init__()
-        self.weight, self.temperature = weight, temperature
-
-    def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
-        f_s, f_t = encode_both(net, source, target)
-        task = net.loss(net.head(f_s), source.y, source.weight)
-        yield Step(
-            {"task": task, "confusion": self.weight * confusion(net.head(f_t), self.temperature)}
+        return adapt_network(
+            task,
+            run,
+            self.network,
+            self.training,
+            lambda net: Regularised("confusion", term, self.weight),
         )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,8 @@ from isthmus.artefact import TorchAdapted
 from isthmus.learners.loop import Training
 from isthmus.learners.network import Network
 from isthmus.testing.domains import table, table_values
-from isthmus_alignment.deep.afn import AFN, FeatureNorm, hard, stepwise
+from isthmus_alignment.deep.afn import AFN, hard, norms, stepwise
+from isthmus_alignment.deep.regularised import Regularised
 from tiny import Tiny, batches, slopes
 
 
@@ -56,7 +58,8 @@ def test_a_row_of_zeros_has_a_finite_gradient(penalty: Any) -> None:
 
 def test_each_domain_has_a_mean_of_its_own() -> None:
     net, (source, target) = Tiny(), batches(6, 4)
-    (step,) = FeatureNorm(0.05, lambda f: hard(f, 25.0))(cast(Any, net), source, target, 0.0)
+    term = partial(norms, penalty=lambda f: hard(f, 25.0))
+    (step,) = Regularised("norm", term, 0.05)(cast(Any, net), source, target, 0.0)
     r_s, r_t = (net.encode(b.x).norm(dim=1).mean().item() for b in (source, target))
     wanted = 0.05 * ((r_s - 25) ** 2 + (r_t - 25) ** 2)
     assert step.losses["norm"].item() == pytest.approx(wanted)

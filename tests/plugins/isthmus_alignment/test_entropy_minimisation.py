@@ -8,7 +8,8 @@ import torch
 from isthmus import BadInput, UnsupportedTask
 from isthmus.learners.loop import Training
 from isthmus.testing.domains import table, table_values
-from isthmus_alignment.deep.entropy_minimisation import EntropyMinimisation, MinimalEntropy
+from isthmus_alignment.deep.entropy_minimisation import EntropyMinimisation, mean_entropy
+from isthmus_alignment.deep.regularised import Regularised
 from tiny import Tiny, batches, slopes
 
 
@@ -20,7 +21,8 @@ def test_losses_and_gradients_are_the_definition() -> None:
         p = net.head(net.encode(target.x)).softmax(1)
         return (task - 0.3 * (p * p.log()).sum(1).mean()).item()
 
-    (step,) = MinimalEntropy(0.3)(cast(Any, net), source, target, 0.0)
+    objective = Regularised("entropy", mean_entropy, 0.3)
+    (step,) = objective(cast(Any, net), source, target, 0.0)
     total = step.losses["task"] + step.losses["entropy"]
     total.backward()
     assert total.item() == pytest.approx(value())
