@@ -34,14 +34,22 @@ def scales(
     that hardly vary in the source, and with them every shift; on the digits' border pixels that
     costs 45 points of target accuracy.
     """
+    mean, spread, floor = spreads(x, weight, named=named)
+    return mean, np.maximum(spread, floor)
+
+
+def spreads(
+    x: Any, weight: Any = None, *, named: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return mean and spread of columns, each (d,), and what ``scales`` divides by at least.
+
+    The latter is 0 for columns in units of their own.
+    """
     mean, spread, reach = _columns(x, weight)
-    if named:
-        return mean, spread
     varies = reach > CONSTANT * np.abs(mean)  # the mean of equal numbers may be off by rounding
     # In logarithms, so that the median of two columns is nearer to the smaller one.
-    if varies.any() and np.log(reach.max() / ONE_UNIT) <= np.median(np.log(reach[varies])):
-        spread = np.maximum(spread, np.median(spread[varies]))
-    return mean, spread
+    shared = varies.any() and np.log(reach.max() / ONE_UNIT) <= np.median(np.log(reach[varies]))
+    return mean, spread, float(np.median(spread[varies])) if shared and not named else 0.0
 
 
 def _columns(

@@ -71,20 +71,20 @@ class MSDA(Strategy):
             before.append(Map(shift=mean, scale=1 / scale))
             x = (x - mean) / scale
         weights: list[Array] = []
-        hidden = rows.dense(x)
+        layers = [rows.dense(x)]
         for i in range(self.layers):
             run.progress("denoising layers", i, self.layers)
-            weights.append(denoiser(hidden, self.corruption, self.pivots))
-            hidden = restored(hidden, weights[-1])
+            weights.append(denoiser(layers[-1], self.corruption, self.pivots))
+            layers.append(restored(layers[-1], weights[-1]))
         run.progress("denoising layers", self.layers, self.layers)
-        stack = Denoising(weights=tuple(weights))
-        z, n = stack.columns(rows.dense(x)), len(source)
+        z, n = np.concatenate(layers, axis=1), len(source)
         schema = dataclasses.replace(task.schema, shape=z.shape[1:], features=())
         inner = Task(
             sources=(Labelled(name=source.name, schema=schema, x=z[:n], y=source.y),),
             target=Domain(name=target.name, schema=schema, x=z[n:]),
         )
         adapted = fit_learner(self.learner or Linear(penalty=None), inner, run)
+        stack = Denoising(weights=tuple(weights))
         return dataclasses.replace(chained(adapted, target=[*before, stack]), schema=task.schema)
 
 
@@ -97,7 +97,7 @@ def denoiser(x: Array, corruption: float, pivots: int) -> Array:
     """
     d = x.shape[1]
     if d <= pivots:
-        return _restoring(x, np.arange(d), np.arange(d), corruption)
+        return _restoring(x, np.arange(d), None, corruption)
     common = np.argsort(-np.count_nonzero(x, axis=0), kind="stable")
     groups = -(-d // pivots)
     weight = np.zeros((pivots, d + 1), np.float32)
@@ -117,9 +117,11 @@ def restored(x: Array, weight: Array) -> Array:
 
 
 def _restoring(
-    x: Array, group: NDArray[np.int64], wanted: NDArray[np.int64], corruption: float
+    x: Array, group: NDArray[np.int64], wanted: NDArray[np.int64] | None, corruption: float
 ) -> Array:
     """Return E[P] E[Q]^-1 of the paper's equation 7, without forming a corrupted row.
+
+    ``wanted`` None: the columns of ``group``.
 
     With S = X'X, kept = 1 - corruption and the offset's column never struck out: the expectation
     of a product of two corrupted columns is kept² S off the diagonal and kept S on it.
@@ -127,7 +129,7 @@ def _restoring(
     ones = np.ones((len(x), 1), np.float32)
     read = np.concatenate([x[:, group], ones], axis=1)
     q = read.T @ read
-    p = read.T @ (read[:, :-1] if group is wanted else x[:, wanted])
+    p = q[:, :-1].copy() if wanted is None else read.T @ x[:, wanted]
     diagonal = q.diagonal().copy()
     kept = np.full(len(q), 1 - corruption, np.float32)
     kept[-1] = 1
@@ -172,15 +174,9 @@ class DenoisingPart(FrontPart):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Denoising:
-    """The rows x (n, d) and what each layer makes of those before: columns (n, d + k + ...)."""
+    """Put the rows x (n, d), and what each layer makes of those before, in front of a head."""
 
     weights: tuple[Array, ...]  # (k, d + 1), (k, k + 1), ...
-
-    def columns(self, x: Array) -> Array:
-        found = [x]
-        for weight in self.weights:
-            found.append(restored(found[-1], weight))
-        return np.concatenate(found, axis=1)
 
     def before(self, head: Part) -> DenoisingPart:
         part = DenoisingPart(head, [(len(w), w.shape[1] - 1) for w in self.weights])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from isthmus import Schema, rows
-from isthmus.learners.scaling import moments, scales
+from isthmus.learners.scaling import spreads
 
 Array = NDArray[np.float64]
 
@@ -27,9 +27,8 @@ def units(x_source: Any, x_target: Any, schema: Schema) -> Array:
     x = rows.concatenate([x_source, x_target])
     n_source, n_target = rows.count(x_source), rows.count(x_target)
     weight = np.repeat([0.5 / n_source, 0.5 / n_target], [n_source, n_target])
-    _, spread = moments(x, weight)
-    _, scale = scales(x, weight, named=bool(schema.features))
-    return spread if np.array_equal(scale, spread) else np.ones(d)
+    _, spread, floor = spreads(x, weight, named=bool(schema.features))
+    return np.ones(d) if (spread < floor).any() else spread
 
 
 def measured(x: Any, unit: Array) -> Any:
