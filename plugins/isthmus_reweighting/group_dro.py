@@ -13,12 +13,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.artefact import TorchAdapted
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training, seeded, train
 from isthmus.learners.network import Network, network_for
+from isthmus_alignment.limits import from_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,7 @@ class GroupDRO(Strategy):
     training: Training = Training()  # batches of training.batch_size rows of each source
 
     def __post_init__(self) -> None:
-        if self.step_size < 0 or self.adjustment < 0:
-            raise BadInput(
-                f"group-dro: step_size={self.step_size}, adjustment={self.adjustment}, "
-                "expected numbers >= 0"
-            )
+        from_zero(self, "step_size", "adjustment")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         counts = torch.tensor([float(len(d)) for d in task.sources])

@@ -15,13 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training, encode_both
 from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.dann import domain_critic, domain_loss, ramp
+from isthmus_alignment.deep.predictions import entropy
+from isthmus_alignment.limits import from_zero
 from isthmus_reweighting.adversary import weighted_domain_loss
 
 MEMORY = 0.99  # of the mean weight of each class, per step; it is only reported
@@ -55,10 +57,7 @@ class IWAN(Strategy):
     training: Training = Training()
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.entropy < 0:
-            raise BadInput(
-                f"iwan: weight={self.weight}, entropy={self.entropy}, expected numbers >= 0"
-            )
+        from_zero(self, "weight", "entropy")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         made: list[ImportanceWeighted] = []
@@ -93,14 +92,12 @@ class ImportanceWeighted(Objective):
         with torch.no_grad():
             w = row_weights(self.weigher(f_s).squeeze(1))
             self._remember(w, source.y)
-        log_p = net.head(f_t).log_softmax(1)
-        entropy = -(log_p.exp() * log_p).sum(1).mean()
         rate = self.recipe.weight * ramp(done)
         yield Step(
             {
                 "task": net.loss(net.head(f_s), source.y, source.weight),
                 "domain": weighted_domain_loss(self.critic, f_s, f_t, w, rate),
-                "entropy": self.recipe.entropy * entropy,
+                "entropy": self.recipe.entropy * entropy(net.head(f_t)).mean(),
             }
         )
 

@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training, encode_both
 from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.dann import domain_critic, ramp
+from isthmus_alignment.limits import at_least_one, from_zero
 from isthmus_reweighting.adversary import predicted, weighted_domain_loss
 
 
@@ -48,11 +49,8 @@ class PADA(Strategy):
     training: Training = Training()
 
     def __post_init__(self) -> None:
-        if self.update < 1 or self.weight < 0:
-            raise BadInput(
-                f"pada: update={self.update}, weight={self.weight}, "
-                "expected update >= 1 and weight >= 0"
-            )
+        at_least_one(self, "update")
+        from_zero(self, "weight")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         made: list[PartialAdversarial] = []
