@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -130,3 +131,18 @@ def median(records: Iterable[Record], what: str) -> float | None:
     """Return the median of a value over repeats; None where there is none."""
     values = [r[what] for r in records if r["status"] == "ok" and r.get(what) is not None]
     return statistics.median(values) if values else None
+
+
+def compared(
+    ours: float | None, theirs: float | None, limit: float, least: float, form: str
+) -> tuple[str, bool | None]:
+    """Say how many times as long theirs takes, and whether that is ``least`` (None: not known).
+
+    Infinite seconds stand for more than ``limit``.
+    """
+    if ours is None or theirs is None or math.isinf(ours):
+        return "not measured", None
+    bound = math.isinf(theirs)
+    ratio = (limit if bound else theirs) / ours
+    said = f"{'> ' if bound else ''}{ratio:{form}} ({theirs:.3g} s against {ours:.3g} s)"
+    return said, ratio >= least or (None if bound else False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data import drawn, saved
-from measure import Ledger, Record, Worker, median
+from measure import Ledger, Record, Worker, compared, median
 from venvs import OURS
 
 SIZES = (500, 1000, 2000, 4000, 8000)
@@ -149,12 +149,7 @@ def bars(speed: Speed, options: Any) -> Iterator[tuple[str, str, bool | None]]:
         method: str, n: int, who: str, least: float, what: str = "fit_s"
     ) -> tuple[str, bool | None]:
         ours, theirs = (speed.seconds(method, n, library, what) for library in (OURS, who))
-        if ours is None or theirs is None or math.isinf(ours):
-            return "not measured", None
-        bound = math.isinf(theirs)
-        ratio = (options.limit if bound else theirs) / ours
-        said = f"{'> ' if bound else ''}{ratio:.1f} ({theirs:.3g} s against {ours:.3g} s)"
-        return said, ratio >= least or (None if bound else False)
+        return compared(ours, theirs, options.limit, least, ".1f")
 
     for n, least in ((1000, 10), (2000, 40)):
         yield f"TCA, {n:,} + {n:,}: {least} times skada", *against("tca", n, "skada", least)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from data import COLUMNS, Arrays, saved
-from measure import Ledger, Record, Worker, median
+from measure import Ledger, Record, Worker, compared, median
 from venvs import OURS
 
 from isthmus import rows
@@ -165,12 +165,7 @@ def bars(w: Weighing) -> Iterator[tuple[str, str, bool | None]]:
     ) -> tuple[str, bool | None]:
         ours = w.value(method, setting, n, OURS, "fit_s")
         theirs = w.value(method, theirs_as or setting, n, who, "fit_s")
-        if ours is None or theirs is None or math.isinf(ours):
-            return "not measured", None
-        bound = math.isinf(theirs)
-        ratio = (w.limit if bound else theirs) / ours
-        said = f"{'> ' if bound else ''}{ratio:.3g} ({theirs:.3g} s against {ours:.3g} s)"
-        return said, ratio >= least or (None if bound else False)
+        return compared(ours, theirs, w.limit, least, ".3g")
 
     def objective(
         method: str, setting: str, n: int, who: str, sign: float, slack: float = 0.0
