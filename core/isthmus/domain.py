@@ -28,7 +28,7 @@ class Schema:
     """
 
     kind: str  # "table" | "image" | "series" | "graph" | a plugin's own
-    shape: tuple[int, ...] = ()  # of one instance: (d,), or (height, width, channels)
+    shape: tuple[int, ...] = ()  # of one: (d,), (height, width, channels), (channels, time)
     classes: tuple[str, ...] = ()  # names, in the order of the class ids
     outputs: tuple[str, ...] = ()  # names of the real outputs
     features: tuple[str, ...] = ()  # names of a table's columns, where the file had any

@@ -43,13 +43,9 @@ def restore(value: Any, base: type[T]) -> T:
         raise BadInput(f"expected the settings of a {base.__name__}, got {value!r}")
     cls = resolve(value["type"], base)
     hints = _settings(cls)
-    given = {}
-    for key, v in value.items():
-        if key == "type":
-            continue
-        if key not in hints:
-            raise BadInput(f"{cls.__name__} has no setting {key!r}", hint=nearest(key, hints))
-        given[key] = _parse(v, hints[key], key)
+    if wrong := [key for key in value if key not in (*hints, "type")]:
+        raise BadInput(f"{cls.__name__} has no setting {wrong[0]!r}", hint=nearest(wrong[0], hints))
+    given = {key: _parse(v, hints[key], key) for key, v in value.items() if key != "type"}
     try:
         return cls(**given)
     except TypeError as error:
@@ -173,8 +169,7 @@ def _parse(value: Any, hint: Any, key: str) -> Any:
         return restore(value, hint)
     if isinstance(value, hint):
         return value
-    made = choices(hint)
-    slug = _plain_slug(value)
+    made, slug = choices(hint), _plain_slug(value)
     if slug in made:
         return made[slug]()
     raise BadInput(f"{key}={value}: no such {_slug(hint)}", hint=nearest(slug, made))

@@ -41,7 +41,7 @@ class GroupDRO(Strategy):
 
     step_size: float = 0.01  # of the shares; 0 keeps them equal
     adjustment: float = 0.0  # the paper's C: C / sqrt(rows) is added to the loss of a source
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()  # batches of training.batch_size rows of each source
 
     def __post_init__(self) -> None:

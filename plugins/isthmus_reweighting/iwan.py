@@ -51,7 +51,7 @@ class IWAN(Strategy):
     weight: float = 1.0  # of the domain loss: the ceiling of the reversal's schedule
     entropy: float = 0.1  # weight of the entropy of predictions on the target
     critic_width: int = 256
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

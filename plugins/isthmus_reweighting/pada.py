@@ -43,7 +43,7 @@ class PADA(Strategy):
     weight: float = 1.0  # of the domain loss: the ceiling of the reversal's schedule
     update: int = 100  # steps between two looks at the whole target
     critic_width: int = 256
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

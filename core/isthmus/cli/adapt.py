@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import resource
 import shutil
@@ -71,18 +70,17 @@ def adapt(
     """Adapt from --source to --target with one strategy and write the model to --out."""
     given = pairs(settings)
     device = choose_device(device)
-    # Of torchrun's processes the first alone speaks and writes.
-    first = int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK") == "0"
-    if first:
-        _clear(out, resume, overwrite)
-    talk.quiet |= not first
     from isthmus.compose import build_strategy, load_domain, load_labelled
-    from isthmus.learners.ranks import process_group
+    from isthmus.learners.ranks import Ranks, process_group
     from isthmus.manager import discover
     from isthmus.matching import match
     from isthmus.settings import describe
     from isthmus.strategy import Run
 
+    first = Ranks.launched().rank == 0  # of several processes the first alone speaks and writes
+    if first:
+        _clear(out, resume, overwrite)
+    talk.quiet |= not first
     catalogue = discover()
     cls = catalogue.strategies[strategy]  # a misspelt name is told before any data is read
     task, said = match(
@@ -121,7 +119,7 @@ def adapt(
         progress=talk.progress,
     )
     began = time.perf_counter()
-    with process_group(device) as (device, _), talk, log or nullcontext():
+    with process_group(device) as device, talk, log or nullcontext():
         adapted = recipe.adapt(task, replace(run, device=device))
     if log is None:
         return

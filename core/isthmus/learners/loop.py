@@ -116,12 +116,12 @@ def train(
     parts = training.accumulate
     place = slice(first * parts * ranks.world + ranks.rank, None, ranks.world)
     with closing(prepared(net.prepare, feeds, len(given), place, training.augment)) as batches:
+        optimiser.zero_grad()
         while done < training.steps:
             i, share = done, done / training.steps
             for g in optimiser.param_groups:
                 g["lr"] = training.lr * g["rate"] * training.rate(share)
             takes = [objective(net, *next(batches), share) for _ in range(parts)]
-            optimiser.zero_grad()
             while losses := _gradient(fabric, takes, net, run):
                 ranks.average(p.grad for p in both.parameters() if p.grad is not None)
                 if training.clip is not None:

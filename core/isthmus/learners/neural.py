@@ -24,7 +24,8 @@ FULL_BATCH = Training(steps=200, optimiser="adam", lr=5e-3, weight_decay=5e-3, s
 @dataclass(frozen=True, kw_only=True)
 class Neural(Learner):
     """Any network by stochastic gradients; ``network=None`` takes the kind's default:
-    MLP on tables, LeNet on small images (a pretrained backbone on larger ones), GCN on graphs."""
+    MLP on tables, LeNet on small images (a pretrained backbone on larger ones), a CNN on series,
+    GCN on graphs."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({"table", "image", "series", "graph"})
 

@@ -30,6 +30,11 @@ class Ranks:
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
 
+    @classmethod
+    def launched(cls) -> Ranks:
+        """Return the place that torchrun gave this process, if it started it."""
+        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
     def agree(self, modules: nn.Module) -> None:
         """Take the weights and buffers of the first process."""
         if self.world > 1:
@@ -58,14 +63,14 @@ class Ranks:
 
 
 @contextmanager
-def process_group(device: str) -> Iterator[tuple[str, Ranks]]:
-    """Join torchrun's processes, if this is one of them; yield its device and its place.
+def process_group(device: str) -> Iterator[str]:
+    """Join torchrun's processes, if this is one of them; yield the device of this process.
 
     ``device`` "cuda" becomes the GPU of this process. Raises what torch raises where the others do
     not come.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
-        yield device, Ranks.here()
+    if Ranks.launched().world == 1 or dist.is_initialized():
+        yield device
         return
     cuda = device.startswith("cuda")
     if cuda:
@@ -73,6 +78,6 @@ def process_group(device: str) -> Iterator[tuple[str, Ranks]]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield device, Ranks.here()
+        yield device
     finally:
         dist.destroy_process_group()

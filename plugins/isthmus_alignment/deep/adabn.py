@@ -38,7 +38,7 @@ class AdaBN(Strategy):
     needs: ClassVar[Needs] = Needs(kinds=BATCHED, sources="optional", start="or-sources")
 
     prior: float = 0.0  # target rows for which the source's statistics count
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     pretraining: Training = Training()  # on the sources, where no model is given
 
     def __post_init__(self) -> None:

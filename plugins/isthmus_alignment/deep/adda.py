@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -21,6 +21,7 @@ from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Supervised, Training, seeded, train
 from isthmus.learners.network import Network, network_for
+from isthmus.learners.start import later
 from isthmus_alignment.deep.dann import domain_critic, domain_loss
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one
@@ -47,7 +48,7 @@ class ADDA(Strategy):
     needs: ClassVar[Needs] = Needs(kinds=BATCHED, sources="any", outputs=frozenset({"classes"}))
 
     critic_width: int = 256
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     pretraining: Training = Training()  # on the source
     training: Training = MOVING  # of the critic and the target's encoder
 
@@ -61,7 +62,7 @@ class ADDA(Strategy):
             train(net, Supervised(), task.source, task.target, run, before, stage="pretrain")
             first = copy.deepcopy(net).requires_grad_(False)
             objective = Inverted(first, self.critic_width)
-            after = replace(run, log=lambda i, values: run.log(before.steps + i, values))
+            after = later(run, before.steps)
             done = train(net, objective, task.source, task.target, after, self.training)
         return TorchAdapted(
             part=net,

@@ -42,7 +42,7 @@ class AFN(Strategy):
     step: float = 1.0  # by which each row's norm should grow
     hard: bool = False  # the mean norm of a domain should be ``radius`` instead: HAFN
     radius: float = 25.0
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

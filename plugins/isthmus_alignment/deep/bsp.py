@@ -47,7 +47,7 @@ class BSP(Strategy):
     conditional: bool = True  # the critic sees predictions too: CDAN, else DANN
     critic_width: int = 256
     random_features: int = 1024  # in place of more than 4,096 products, where conditional
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

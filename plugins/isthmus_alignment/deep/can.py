@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isthmus import Adapted, Domain, Labelled, Needs, Run, Strategy, Task
-from isthmus.artefact import TorchAdapted, device_of
+from isthmus.artefact import device_of
 from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.feed import Batch, Feed
 from isthmus.learners.loop import Objective, Step, Training
@@ -26,6 +26,7 @@ from isthmus_alignment.deep.clusters import class_directions, spherical_kmeans
 from isthmus_alignment.deep.discrepancy import multi_kernel_gram
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one, from_zero
+from isthmus_alignment.modes import as_deployed
 
 MOST = 4096  # rows of each domain that a round clusters
 CLASSES = 10  # at most, in a batch that is drawn by class
@@ -57,7 +58,7 @@ class CAN(Strategy):
     radius: float = 0.05  # of clusters: D0
     rounds: int = 10  # intervals of training; the target is clustered anew after each
     kernels: int = 5
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:
@@ -122,14 +123,10 @@ class Contrastive(Objective):
     def _relabel(self, net: Network) -> None:
         """Cluster some target rows from the class centres of some source rows."""
         some = [o[torch.randperm(len(o))[:MOST]] for o in self.order]
-        modes = [(m, m.training) for m in net.modules()]
-        adapted = TorchAdapted(part=net, schema=net.schema)
         f_s, f_t = (
-            adapted.observe(d.x[i.numpy()])[0].astype(np.float64)
+            as_deployed(net, d.x[i.numpy()])[0].double().cpu().numpy()
             for d, i in zip(self.domains, some, strict=True)
         )
-        for module, training in modes:
-            module.training = training
         centres = class_directions(f_s, self.y[some[0]].numpy(), net.schema.width)
         labels, distance = spherical_kmeans(f_t, centres)
         self.rows.copy_(some[1])

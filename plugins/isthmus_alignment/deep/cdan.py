@@ -50,7 +50,7 @@ class CDAN(Strategy):
     entropy: bool = True  # rows count by the certainty of their prediction: CDAN+E
     critic_width: int = 256
     random_features: int = 1024  # in place of more than 4,096 products
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ class CMD(Strategy):
 
     weight: float = 1.0
     moments: int = 5  # the mean, and the central moments of order 2 to this
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ class DAN(Strategy):
 
     weight: float = 1.0  # of the squared MMD
     kernels: int = 5
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ class DANN(Strategy):
 
     weight: float = 1.0  # of the domain loss: the ceiling of the reversal's schedule
     critic_width: int = 256
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def _adapt(self, task: Task, run: Run) -> Adapted:

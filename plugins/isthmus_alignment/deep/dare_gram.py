@@ -44,7 +44,7 @@ class DAREGram(Strategy):
     angle: float = 0.05  # weight of the angles between columns
     scale: float = 0.001  # weight of the distance between eigenvalues
     share: float = 0.9  # of the sum of the eigenvalues that the pseudo-inverse keeps
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

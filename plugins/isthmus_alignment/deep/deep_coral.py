@@ -39,7 +39,7 @@ class DeepCORAL(Strategy):
 
     weight: float = 1.0
     layer: Literal["outputs", "features"] = "outputs"  # of the head, or what the head reads
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
+from isthmus_alignment.deep.discrepancy import squared_distances
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import from_zero
@@ -42,7 +43,7 @@ class DeepJDOT(Strategy):
 
     feature_weight: float = 0.001  # alpha: of squared distances between features
     label_weight: float = 0.0001  # lambda_t: of the cross-entropy of a target row with a label
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class DeepJDOT(Strategy):
     def _adapt(self, task: Task, run: Run) -> Adapted:
         def term(p: Pass) -> Tensor:
             with torch.autocast(p.f_s.device.type, enabled=False):
-                cost = self.feature_weight * square_distances(full(p.f_s), full(p.f_t))
+                cost = self.feature_weight * squared_distances(full(p.f_s), full(p.f_t))
                 return transported(cost + self.label_weight * surprise(p.y, full(p.z_t)))
 
         return adapt_network(
@@ -72,10 +73,3 @@ def transported(cost: Tensor) -> Tensor:
 def surprise(y: Tensor, logits: Tensor) -> Tensor:
     """Return -log p of each class y (n,) under each row of logits (m, classes), as (n, m)."""
     return -logits.log_softmax(dim=1).T[y]
-
-
-def square_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return the squared Euclidean distances (n, m) between rows (n, d) and (m, d)."""
-    centre = a.detach().mean(0)  # moves no distance, and keeps the products small
-    a, b = a - centre, b - centre
-    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp_min(0)

@@ -35,11 +35,12 @@ def multi_kernel_gram(f: Tensor, kernels: int) -> Tensor:
     return gram
 
 
-def squared_distances(f: Tensor) -> Tensor:
-    """Return the squared Euclidean distances (n, n) between the rows of f (n, d)."""
-    f = f - f.detach().mean(0)  # moves no distance, and keeps the products small
-    square = f.square().sum(1)
-    return (square[:, None] + square[None, :] - 2 * f @ f.T).clamp_min(0)
+def squared_distances(a: Tensor, b: Tensor | None = None) -> Tensor:
+    """Return the squared Euclidean distances (n, m) between rows a (n, d) and b (m, d), or a."""
+    centre = a.detach().mean(0)  # moves no distance, and keeps the products small
+    a = a - centre
+    b = a if b is None else b - centre
+    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp_min(0)
 
 
 def mmd(gram: Tensor, n: int) -> Tensor:

@@ -42,7 +42,7 @@ class DSAN(Strategy):
 
     weight: float = 0.5  # of the local MMD at the end of training; it grows from 0
     kernels: int = 5
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

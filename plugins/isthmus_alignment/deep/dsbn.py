@@ -49,7 +49,7 @@ class DSBN(Strategy):
     weight: float = 1.0  # of the critic and of the centroids: the ceiling of their schedule
     memory: float = 0.7  # theta: of the centroids
     critic_width: int = 256
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     pretraining: Training = Training()  # stage 1
     training: Training = Training()  # stage 2
 

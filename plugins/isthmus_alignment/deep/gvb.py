@@ -45,7 +45,7 @@ class GVB(Strategy):
     bridge_weight: float = 1.0  # lambda: of the mean size of the network's bridge
     critic_bridge: float = 1.0  # mu: of the critic's
     critic_width: int = 256
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

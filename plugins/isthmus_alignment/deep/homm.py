@@ -16,6 +16,7 @@ from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.loop import Training
 from isthmus.learners.neural import adapt_network
+from isthmus_alignment.deep.discrepancy import mmd
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import at_least_one, from_zero
@@ -41,7 +42,7 @@ class HoMM(Strategy):
 
     weight: float = 1e3  # the difference is a mean of many products of small numbers
     order: int = 3
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:
@@ -70,5 +71,4 @@ def moment_gap(f_source: Tensor, f_target: Tensor, order: int) -> Tensor:
     with torch.autocast(f_source.device.type, enabled=False):
         n, d = f_source.shape
         f = torch.cat([f_source, f_target])
-        gram = (f @ f.T / d) ** order
-        return gram[:n, :n].mean() + gram[n:, n:].mean() - 2 * gram[:n, n:].mean()
+        return mmd((f @ f.T / d) ** order, n)

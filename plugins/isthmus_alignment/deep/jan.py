@@ -43,7 +43,7 @@ class JAN(Strategy):
 
     weight: float = 1.0  # of the squared joint MMD at the end of training; it grows from 0
     kernels: int = 5  # between features
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

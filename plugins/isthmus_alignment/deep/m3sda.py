@@ -48,7 +48,7 @@ class M3SDA(Strategy):
     weight: float = 0.05  # of the distance between moments
     moments: int = 2  # those of order 1 to this
     encoder_steps: int = 4  # per batch
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()  # batches of training.batch_size rows of each domain
 
     def __post_init__(self) -> None:

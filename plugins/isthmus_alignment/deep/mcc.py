@@ -34,7 +34,7 @@ class MCC(Strategy):
 
     weight: float = 1.0
     temperature: float = 2.5
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def _adapt(self, task: Task, run: Run) -> Adapted:

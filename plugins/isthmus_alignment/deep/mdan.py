@@ -45,7 +45,7 @@ class MDAN(Strategy):
     version: Literal["soft", "hard"] = "soft"
     gamma: float = 10.0  # of the soft version: how much more the worst source counts
     critic_width: int = 256
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()  # batches of training.batch_size rows of each domain
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ class MDD(Strategy):
 
     weight: float = 0.1  # of the disparity: the ceiling of the reversal's schedule
     margin: float = 4.0  # gamma: what agreement on the source counts beside disparity
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ class OSBP(Strategy):
 
     weight: float = 1.0  # of what the encoder works against: the ceiling of the schedule
     boundary: float = 0.5  # t: the probability of "unknown" on either side of which rows fall
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

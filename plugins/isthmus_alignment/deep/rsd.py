@@ -44,7 +44,7 @@ class RSD(Strategy):
 
     weight: float = 0.001  # of the distance
     mismatch: float = 0.1  # of the bases, within the distance
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ class SWD(Strategy):
     weight: float = 1.0  # of the discrepancy
     projections: int = 128
     encoder_steps: int = 1  # per batch
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

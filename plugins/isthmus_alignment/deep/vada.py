@@ -47,7 +47,7 @@ class VADA(Strategy):
     certainty: float = 0.01  # lambda_t: of entropy and VAT on the target
     radius: float = 0.063  # of VAT: root mean square over an instance's prepared values
     critic_width: int = 256
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

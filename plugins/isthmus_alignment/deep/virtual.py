@@ -6,13 +6,11 @@ and semi-supervised learning", IEEE TPAMI 41 (2019), arXiv:1704.03976.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.learners.network import Network
+from isthmus_alignment.modes import unremembered
 
 PROBE = 0.1  # of the radius: how far along a random direction the first gradient is taken
 
@@ -24,7 +22,7 @@ def virtual_divergence(net: Network, x: Tensor, radius: float) -> Tensor:
     Gradients reach p(x + r) alone. All passes share dropout's absence and leave running statistics
     as they are. Three forward passes of the network and two backward.
     """
-    with _still(net), torch.autocast(x.device.type, enabled=False):
+    with unremembered(net), torch.autocast(x.device.type, enabled=False):
         with torch.no_grad():
             log_p = _log_likely(net, x)
         probe = _sized(torch.randn_like(x), PROBE * radius).requires_grad_()
@@ -45,22 +43,3 @@ def _sized(x: Tensor, size: float) -> Tensor:
     """Return each instance of x, scaled to a root mean square; an instance of zeros stays."""
     rms = x.flatten(1).square().mean(1).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
     return x * (size / rms).view(-1, *[1] * (x.ndim - 1))
-
-
-@contextmanager
-def _still(module: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and keep batch statistics from being remembered."""
-    drops = [m for m in module.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    modes, momenta = [m.training for m in drops], [m.momentum for m in norms]
-    for drop in drops:
-        drop.eval()
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for drop, mode in zip(drops, modes, strict=True):
-            drop.train(mode)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum

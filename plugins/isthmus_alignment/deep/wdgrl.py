@@ -44,7 +44,7 @@ class WDGRL(Strategy):
     penalty: float = 10.0  # gamma: on slopes of the critic other than 1
     critic_steps: int = 5  # per batch
     critic_width: int = 100
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

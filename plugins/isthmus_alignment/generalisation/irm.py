@@ -43,7 +43,7 @@ class IRM(Strategy):
 
     weight: float = 1.0  # of the penalty
     start: float = 0.1  # share of the training in which the penalty has a weight of 1 at most
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()  # batches of training.batch_size rows of each source
 
     def __post_init__(self) -> None:

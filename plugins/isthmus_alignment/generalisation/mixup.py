@@ -40,7 +40,7 @@ class Mixup(Strategy):
     needs: ClassVar[Needs] = Needs(kinds=BATCHED, sources="any", target="unused")
 
     alpha: float = 0.2  # shares are drawn from Beta(alpha, alpha)
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()  # batches of training.batch_size rows of each source
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ class VREx(Strategy):
 
     weight: float = 10.0  # of the variance
     start: float = 0.1  # share of the training in which the variance has a weight of 1 at most
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()  # batches of training.batch_size rows of each source
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one, from_zero
-from isthmus_alignment.selftraining.quiet import quiet
+from isthmus_alignment.modes import quiet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class ATDOC(Strategy):
 
     weight: float = 0.2  # of the pseudo-labels at the end; it grows linearly from 0
     neighbours: int = 5
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

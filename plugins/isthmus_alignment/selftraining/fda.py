@@ -32,8 +32,7 @@ class FDA(Strategy):
     H the entropy on the target as a share of the largest. Cost: one forward pass of both domains
     and three Fourier transforms of the batch. Weight and eta are the authors', band the middle of
     their three; without their averaging of three networks and self-training rounds. Nothing was
-    tuned. Not
-    measured on digits; the paper is of segmentation.
+    tuned. Not measured on digits; the paper is of segmentation.
     """
 
     name: ClassVar[str] = "fda"

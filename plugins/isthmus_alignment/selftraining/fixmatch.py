@@ -23,7 +23,7 @@ from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import a_share_if_given, from_zero
-from isthmus_alignment.selftraining.quiet import undropped
+from isthmus_alignment.modes import undropped
 
 FROM_SCRATCH = Training(
     steps=3000, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="cosine", ema=0.99
@@ -53,7 +53,7 @@ class FixMatch(Strategy):
     threshold: float = 0.95  # tau: confidence from which a prediction is a label
     weak: Augment = Weak()  # view of the target whose prediction is the label
     strong: Augment = Strong()  # view of the target that learns it, and of the source
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = FROM_SCRATCH
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ class FlexMatch(Strategy):
     threshold: float = 0.95  # tau: of a class that has been learnt as well as any
     weak: Augment = Weak()  # view of the target whose prediction is the label
     strong: Augment = Strong()  # view of the target that learns it, and of the source
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = FROM_SCRATCH
 
     def __post_init__(self) -> None:

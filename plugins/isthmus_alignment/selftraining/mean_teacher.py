@@ -47,7 +47,7 @@ class MeanTeacher(Strategy):
     balance: float = 0.005  # of the classes' balance, relative to that difference
     decay: float = 0.99  # of the average that is the teacher
     view: Augment = Strong(hole=0.0)  # of the source, and twice of the target
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training(
         steps=3000, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="cosine"
     )

@@ -7,7 +7,7 @@ CVPR 2020, arXiv:1911.04252.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from isthmus.learners.augment import Strong
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Supervised, Training, encode_both, seeded, train
 from isthmus.learners.network import Network, network_for
+from isthmus.learners.start import later
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import a_share_if_given, at_least_one, from_zero
 
@@ -47,7 +48,7 @@ class NoisyStudent(Strategy):
     students: int = 2  # one after the other, each trained from scratch
     threshold: float = 0.3  # confidence below which the teacher's prediction is not used
     weight: float = 1.0  # of the target's rows beside the source's
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training(augment=Strong())  # of each network; the view is the noise
 
     def __post_init__(self) -> None:
@@ -66,9 +67,9 @@ class NoisyStudent(Strategy):
                 chosen = select(p, self.threshold)
                 net = network_for(task, self.network)
                 student = SoftLabels(torch.from_numpy(p[chosen]), self.weight)
-                later = _later(run, (i + 1) * how.steps)
+                after = later(run, (i + 1) * how.steps)
                 pool, stage = target.take(chosen), f"student{i + 1}"
-                done.append(train(net, student, task.source, pool, later, how, stage=stage))
+                done.append(train(net, student, task.source, pool, after, how, stage=stage))
         return TorchAdapted(part=net, schema=task.schema, diagnostics={"training": done})
 
 
@@ -100,7 +101,3 @@ def select(p: Predictions, threshold: float) -> NDArray[np.int64]:
     classes = np.unique(label[kept])
     count = -(-len(kept) // len(classes))
     return np.concatenate([np.resize(kept[label[kept] == c], count) for c in classes])
-
-
-def _later(run: Run, steps: int) -> Run:
-    return replace(run, log=lambda step, values: run.log(step + steps, values))

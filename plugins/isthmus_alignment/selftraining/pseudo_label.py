@@ -38,7 +38,7 @@ class PseudoLabel(Strategy):
     weight: float = 3.0  # of the pseudo-labels, at the end of the ramp
     begin: float = 0.1  # share of the training after which they count at all,
     full: float = 0.6  # and after which they count in full; between the two, linearly
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
 
     def __post_init__(self) -> None:

@@ -22,7 +22,8 @@ from isthmus.learners.loop import Objective, Step, Training, seeded, train
 from isthmus.learners.network import Network
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one, from_zero
-from isthmus_alignment.sourcefree.source import NEEDS, SMOOTHED, as_deployed, source_model
+from isthmus_alignment.modes import as_deployed
+from isthmus_alignment.sourcefree.source import NEEDS, SMOOTHED, source_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class AaD(Strategy):
 
     neighbours: int = 5
     decay: float = 5.0  # beta: how fast the dispersing term fades
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     pretraining: Training = SMOOTHED  # on the sources, where no model is given
     training: Training = Training()
 

@@ -23,7 +23,8 @@ from isthmus.learners.loop import Objective, Step, Training, seeded, train
 from isthmus.learners.network import Network
 from isthmus_alignment.deep.predictions import entropy, full
 from isthmus_alignment.limits import at_least_one, from_zero
-from isthmus_alignment.sourcefree.source import NEEDS, SMOOTHED, as_deployed, source_model
+from isthmus_alignment.modes import as_deployed
+from isthmus_alignment.sourcefree.source import NEEDS, SMOOTHED, source_model
 
 Look = Callable[[], tuple[Tensor, Tensor]]  # features and probabilities of the whole target
 
@@ -48,7 +49,7 @@ class SHOT(Strategy):
 
     pseudo: float = 0.3  # weight of the pseudo-labels; 0: SHOT-IM
     refreshes: int = 15  # of the pseudo-labels, evenly over the training
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     pretraining: Training = SMOOTHED  # on the sources, where no model is given
     training: Training = Training()
 

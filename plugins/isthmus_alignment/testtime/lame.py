@@ -22,7 +22,8 @@ from isthmus.learners.network import Network
 from isthmus.learners.start import begin
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one
-from isthmus_alignment.sourcefree.source import NEEDS, as_deployed
+from isthmus_alignment.modes import as_deployed
+from isthmus_alignment.sourcefree.source import NEEDS
 from isthmus_alignment.testtime.online import Rule
 
 LARGEST = 4000  # landmarks
@@ -49,7 +50,7 @@ class LAME(Strategy):
     needs: ClassVar[Needs] = NEEDS
 
     neighbours: int = 5
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     pretraining: Training = Training()  # on the sources, where no model is given
 
     def __post_init__(self) -> None:

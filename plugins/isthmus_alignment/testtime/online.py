@@ -64,7 +64,7 @@ class Online(Strategy):
     )
 
     batch_size: int = 64
-    network: Architecture | None = None  # None: MLP on tables, LeNet or a backbone on images
+    network: Architecture | None = None  # None: the usual one of the kind of data
     pretraining: Training = Training()  # on the sources, where no model is given
 
     @abstractmethod

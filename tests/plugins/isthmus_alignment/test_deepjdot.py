@@ -12,7 +12,8 @@ from torch import Tensor
 from isthmus import BadInput, Run, UnsupportedTask
 from isthmus.learners.loop import Training
 from isthmus.testing.domains import table, table_values
-from isthmus_alignment.deep.deepjdot import DeepJDOT, square_distances, surprise, transported
+from isthmus_alignment.deep.deepjdot import DeepJDOT, surprise, transported
+from isthmus_alignment.deep.discrepancy import squared_distances
 from tiny import slopes
 
 
@@ -36,7 +37,7 @@ def test_samples_of_different_size_share_their_mass() -> None:
 
 def test_costs_are_the_definitions() -> None:
     a, b, z, y = draw(4, 3), draw(5, 3, 1), draw(5, 3, 2), torch.tensor([0, 2, 1, 2])
-    assert torch.allclose(square_distances(a, b), torch.cdist(a, b).square())
+    assert torch.allclose(squared_distances(a, b), torch.cdist(a, b).square())
     assert torch.allclose(surprise(y, z), -z.softmax(1).log()[:, y].T)
 
 
@@ -46,7 +47,7 @@ def test_gradient_of_the_optimal_cost_by_finite_differences() -> None:
     y = torch.tensor([0, 1, 2, 3, 0])
 
     def value() -> Tensor:
-        return transported(0.3 * square_distances(f_s, f_t) + 0.7 * surprise(y, z))
+        return transported(0.3 * squared_distances(f_s, f_t) + 0.7 * surprise(y, z))
 
     for leaf in (f_s, f_t, z):
         leaf.requires_grad_()

@@ -12,7 +12,8 @@ from isthmus.artefact import TorchAdapted
 from isthmus.learners import MLP, Training
 from isthmus.learners.loop import seeded
 from isthmus.testing.domains import table
-from isthmus_alignment.sourcefree.source import as_deployed, source_model
+from isthmus_alignment.modes import as_deployed
+from isthmus_alignment.sourcefree.source import source_model
 
 TASK = table(0)[0]
 NETWORK, SHORT = MLP(widths=(8,), dropout=0.5), Training(steps=20)

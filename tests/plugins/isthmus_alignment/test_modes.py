@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from isthmus_alignment.selftraining.quiet import quiet, undropped
+from isthmus_alignment.modes import quiet, undropped
 
 
 @pytest.mark.parametrize("frozen", [False, True])
