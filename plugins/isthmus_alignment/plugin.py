@@ -67,6 +67,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.shallow.tca import TCA
     from isthmus_alignment.shallow.tjm import TJM
     from isthmus_alignment.sourcefree.aad import AaD
+    from isthmus_alignment.sourcefree.nrc import NRC
     from isthmus_alignment.sourcefree.shot import SHOT
     from isthmus_alignment.testtime.cotta import CoTTA
     from isthmus_alignment.testtime.eata import EATA
@@ -136,6 +137,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
         CAPLS,
         SHOT,
         AaD,
+        NRC,
         AdaBN,
         DSBN,
         TENT,

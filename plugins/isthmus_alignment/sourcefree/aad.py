@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from isthmus import Adapted, Needs, Run, Strategy, Task
@@ -23,6 +21,7 @@ from isthmus.learners.network import Network
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one, from_zero
 from isthmus_alignment.modes import as_deployed
+from isthmus_alignment.sourcefree.bank import Bank
 from isthmus_alignment.sourcefree.source import NEEDS, SMOOTHED, source_model
 
 
@@ -68,29 +67,17 @@ class AttractDisperse(Objective):
         self, features: Tensor, probabilities: Tensor, neighbours: int, decay: float
     ) -> None:
         super().__init__()
-        self.register_buffer("features", F.normalize(features, dim=1))
-        self.register_buffer("probabilities", probabilities.clone())
-        self.features: Tensor
-        self.probabilities: Tensor
-        self.neighbours, self.decay = min(neighbours, len(features) - 1), decay
+        self.bank = Bank(features, probabilities)
+        self.neighbours, self.decay = neighbours, decay
 
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         assert target.row is not None
         f = net.encode(target.x)
         p = full(net.head(f)).softmax(dim=1)
-        near = self.recall(full(f).detach(), p.detach(), target.row)
+        self.bank.store(full(f).detach(), p.detach(), target.row)
+        near = self.bank.probabilities[self.bank.nearest(target.row, self.neighbours)]
         rate = (1 + 10 * done) ** -self.decay
         yield Step({"attract": -attraction(p, near), "disperse": rate * dispersion(p, target.row)})
-
-    def recall(self, f: Tensor, p: Tensor, row: Tensor) -> Tensor:
-        """Store features (b, d) and probabilities of these rows, return those of their neighbours.
-
-        The answer is (b, neighbours, classes); no row is its own neighbour.
-        """
-        self.features[row] = f = F.normalize(f, dim=1).to(self.features.dtype)
-        self.probabilities[row] = p.to(self.probabilities.dtype)
-        likeness = (f @ self.features.T).scatter_(1, row[:, None], -torch.inf)
-        return self.probabilities[likeness.topk(self.neighbours, dim=1).indices]
 
 
 def attraction(p: Tensor, near: Tensor) -> Tensor:

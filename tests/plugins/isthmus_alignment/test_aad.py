@@ -37,17 +37,17 @@ def test_a_row_seen_twice_in_a_batch_is_not_driven_from_itself() -> None:
     assert dispersion(P, same).item() == 0
 
 
-def test_neighbours_are_others_as_they_were_last_seen() -> None:
-    o, row = bank(), torch.tensor([3, 7])
-    f = torch.randn(2, 4, generator=torch.Generator().manual_seed(2)).double()
-    got = o.recall(f, P[:2], row)
-    stored = o.features
-    assert torch.allclose(stored[row], f / f.norm(dim=1, keepdim=True))
-    assert torch.equal(o.probabilities[row], P[:2])
-    for b, i in enumerate(row.tolist()):
-        others = [j for j in range(9) if j != i]
-        others.sort(key=lambda j: -float(stored[i] @ stored[j]))
-        assert torch.equal(got[b], o.probabilities[others[:2]])
+def test_the_batch_is_stored_before_neighbours_are_sought() -> None:
+    net, (source, target) = Tiny(3), batches(6, 6, classes=3)
+    row = torch.tensor([8, 1, 4, 0, 7, 3])
+    o = bank()
+    (step,) = o(cast(Any, net), source, replace(target, row=row), 0.0)
+    f = net.encode(target.x).detach()
+    p = net.head(f).softmax(dim=1)
+    assert torch.allclose(o.bank.features[row], f / f.norm(dim=1, keepdim=True))
+    assert torch.allclose(o.bank.probabilities[row], p)
+    near = o.bank.probabilities[o.bank.nearest(row, 2)]
+    assert step.losses["attract"].item() == pytest.approx(-attraction(p, near).item())
 
 
 def test_gradients_are_those_of_finite_differences_with_neighbours_held() -> None:
@@ -58,8 +58,7 @@ def test_gradients_are_those_of_finite_differences_with_neighbours_held() -> Non
     assert set(step.losses) == {"attract", "disperse"}
     loss = sum(step.losses.values(), start=torch.zeros(()))
     grad = torch.autograd.grad(loss, net.encoder.weight)[0].flatten()
-    f = net.encode(target.x).detach()
-    held = o.recall(f, net.head(f).softmax(dim=1).detach(), target.row)
+    held = o.bank.probabilities[o.bank.nearest(torch.arange(6), 3)]
 
     def total() -> Tensor:
         p = net.head(net.encode(target.x)).softmax(dim=1)
