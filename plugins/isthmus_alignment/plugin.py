@@ -20,6 +20,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.deep.dare_gram import DAREGram
     from isthmus_alignment.deep.deep_coral import DeepCORAL
     from isthmus_alignment.deep.deepjdot import DeepJDOT
+    from isthmus_alignment.deep.dirt_t import DIRTT
     from isthmus_alignment.deep.dsan import DSAN
     from isthmus_alignment.deep.dsbn import DSBN
     from isthmus_alignment.deep.entropy_minimisation import EntropyMinimisation
@@ -107,6 +108,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
         DeepJDOT,
         WDGRL,
         VADA,
+        DIRTT,
         HoMM,
         LinearMonge,
         SubspaceAlignment,

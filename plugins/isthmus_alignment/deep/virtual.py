@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from isthmus.learners.network import Network
+from isthmus_alignment.deep.predictions import divergence
 from isthmus_alignment.modes import unremembered
 
 PROBE = 0.1  # of the radius: how far along a random direction the first gradient is taken
@@ -26,17 +27,13 @@ def virtual_divergence(net: Network, x: Tensor, radius: float) -> Tensor:
         with torch.no_grad():
             log_p = _log_likely(net, x)
         probe = _sized(torch.randn_like(x), PROBE * radius).requires_grad_()
-        (worst,) = torch.autograd.grad(_divergence(log_p, _log_likely(net, x + probe)).sum(), probe)
-        return _divergence(log_p, _log_likely(net, x + _sized(worst, radius)))
+        (worst,) = torch.autograd.grad(divergence(log_p, _log_likely(net, x + probe)).sum(), probe)
+        return divergence(log_p, _log_likely(net, x + _sized(worst, radius)))
 
 
 def _log_likely(net: Network, x: Tensor) -> Tensor:
     z: Tensor = net.head(net.encode(x))
     return z.log_softmax(dim=1)
-
-
-def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
 
 def _sized(x: Tensor, size: float) -> Tensor:

@@ -24,6 +24,7 @@ from isthmus.learners.network import Network
 from isthmus_alignment.deep.predictions import entropy, full
 from isthmus_alignment.limits import at_least_one, from_zero
 from isthmus_alignment.modes import as_deployed
+from isthmus_alignment.refreshes import Refreshes
 from isthmus_alignment.sourcefree.source import NEEDS, SMOOTHED, source_model
 
 Look = Callable[[], tuple[Tensor, Tensor]]  # features and probabilities of the whole target
@@ -73,31 +74,20 @@ class Hypothesis(Objective):
 
     def __init__(self, n: int, look: Look, pseudo: float, refreshes: int) -> None:
         super().__init__()
-        self.look, self.pseudo, self.refreshes = look, pseudo, refreshes
-        # Buffers: a resumed run goes on with the labels that it had.
+        self.look, self.pseudo, self.refreshes = look, pseudo, Refreshes(refreshes)
+        # A buffer: a resumed run goes on with the labels that it had.
         self.register_buffer("labels", torch.zeros(n, dtype=torch.int64))
-        self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
         self.labels: Tensor
-        self.taken: Tensor
-        self.known: int | None = None  # what ``taken`` says, without waiting for the device
 
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
-        if self.pseudo:
-            self.refresh(done)
+        if self.pseudo and self.refreshes.due(done):
+            self.labels.copy_(centroid_labels(*self.look()))
         z = net.head(net.encode(target.x))
         losses = {"information": entropy(z).mean() - mean_entropy(z)}
         if self.pseudo:
             assert target.row is not None
             losses["pseudo"] = self.pseudo * F.cross_entropy(full(z), self.labels[target.row])
         yield Step(losses)
-
-    def refresh(self, done: float) -> None:
-        """Take the labels anew where their time has come."""
-        self.known = int(self.taken) if self.known is None else self.known
-        if done * self.refreshes >= self.known:
-            self.labels.copy_(centroid_labels(*self.look()))
-            self.known += 1
-            self.taken.fill_(self.known)
 
 
 def mean_entropy(logits: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from isthmus_alignment.deep.predictions import entropy, full
+from isthmus_alignment.deep.predictions import divergence, entropy, full
 from tiny import slopes
 
 
@@ -34,3 +34,9 @@ def test_certain_predictions_have_a_finite_gradient() -> None:
     entropy(z).sum().backward()
     assert z.grad is not None
     assert bool(z.grad.isfinite().all())
+
+
+def test_divergence_is_the_definition_and_none_between_equals() -> None:
+    p, q = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.25, 0.75]]).log()
+    assert divergence(p, p).item() == 0
+    assert divergence(p, q).item() == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3))
