@@ -35,6 +35,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.deep.osbp import OSBP
     from isthmus_alignment.deep.rsd import RSD
     from isthmus_alignment.deep.swd import SWD
+    from isthmus_alignment.deep.symnets import SymNets
     from isthmus_alignment.deep.vada import VADA
     from isthmus_alignment.deep.wdgrl import WDGRL
     from isthmus_alignment.generalisation.irm import IRM
@@ -109,6 +110,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
         WDGRL,
         VADA,
         DIRTT,
+        SymNets,
         HoMM,
         LinearMonge,
         SubspaceAlignment,
