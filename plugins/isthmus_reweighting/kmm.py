@@ -107,13 +107,13 @@ def _through_landmarks(
     values, vectors = np.linalg.eigh(gaussian(squares(at, at), sigma))
     kept = np.flatnonzero(values > 1e-10 * values[-1])[-rank:]
     root = vectors[:, kept] / np.sqrt(values[kept])
-    z, mean = np.empty((n, len(kept))), np.zeros(len(kept))
+    z, mean = np.empty((n, len(kept))), np.zeros(len(at))
     size = max(1, VALUES // max(at.shape))
     for part in rows.chunks(n, size):
         z[part] = gaussian(squares(view.read(x_s[part]), at), sigma) @ root
     for part in rows.chunks(n_t, size):
-        mean += (gaussian(squares(view.read(x_t[part]), at), sigma) @ root).sum(0)
+        mean += gaussian(squares(view.read(x_t[part]), at), sigma).sum(0)
     own = np.maximum(1 - np.einsum("nm,nm->n", z, z), 0)
-    linear = z @ (mean / n_t)
+    linear = z @ (mean @ root / n_t)
     z /= np.sqrt(n)
     return LowRank(z, own / n), linear

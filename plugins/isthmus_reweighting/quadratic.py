@@ -24,8 +24,8 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 STEPS = 80
 CLOSING = 0.8  # of the last gap, that the next guess of the bounds must do better than
-RIDGE = 1e-12  # relative; keeps a singular matrix positive where no bound is near
-CHUNK = 65536  # rows of a factor scaled at once
+RIDGE = 1e-12  # beside eigenvalues of at most 1; keeps a singular matrix positive
+CHUNK = 8192  # rows of a factor scaled at once
 
 
 class Matrix(Protocol):
@@ -74,10 +74,10 @@ class LowRank:
 
         at = slice(None) if kept is None else kept
         d = 1 / (self.own[at] + diagonal)
-        inner = np.eye(self.z.shape[1])
+        inner, root = np.eye(self.z.shape[1]), np.sqrt(d)
         for part in rows.chunks(len(d), CHUNK):
-            z = self.z[part if kept is None else kept[part]]
-            inner += (z * d[part, None]).T @ z
+            z = self.z[part if kept is None else kept[part]] * root[part, None]
+            inner += z.T @ z  # of one array with itself: half the products
         done = cho_factor(inner, lower=True, check_finite=False)
 
         def solve(r: Array) -> Array:
@@ -154,7 +154,7 @@ def settle(
         x = np.where(full, upper, 0.0)
         lack = linear - matrix.times(x) if full.any() else linear
         try:
-            solve = matrix.factor(np.full(int(inside.sum()), RIDGE * n), kept)
+            solve = matrix.factor(np.full(int(inside.sum()), RIDGE), kept)
         except np.linalg.LinAlgError:
             return None
         x[inside] = solve(lack[inside, None])[:, 0]
@@ -180,7 +180,7 @@ class Newton:
         n = len(slope)
         self.distance, self.force, self.primal = distance, force, primal
         stiff = force / distance
-        self.solve = matrix.factor(stiff[:n] + stiff[n : 2 * n] + RIDGE * n)
+        self.solve = matrix.factor(stiff[:n] + stiff[n : 2 * n] + RIDGE)
         self.ones = self.solve(np.ones((n, 1)))[:, 0]
         self.dual = force[:n] - force[n : 2 * n] - slope + y
         self.ends = len(force) > 2 * n
