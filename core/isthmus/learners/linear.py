@@ -95,7 +95,7 @@ class Logistic(Learner):
         b[seen[0]] = 0.0
         penalty = 1 / (self.C or 1.0)
         if len(seen) > 1:
-            x, turned = _narrow(x)
+            x, turned = narrow(x)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 if fold is not None:
@@ -172,7 +172,7 @@ def _standardised(
     return x, mean, scale
 
 
-def _narrow(x: Any) -> tuple[Any, Callable[[NDArray[Any]], NDArray[Any]]]:
+def narrow(x: Any) -> tuple[Any, Callable[[NDArray[Any]], NDArray[Any]]]:
     """Return rows (n, r <= n) with the same products as wide ones, and what brings weights back.
 
     An L2 penalty asks for weights in the span of the rows, so that rotating the rows into it

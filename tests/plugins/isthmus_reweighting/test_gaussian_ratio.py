@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.covariance import ledoit_wolf
 
 from isthmus import BadInput
+from isthmus.learners.linear import narrow
 from isthmus_reweighting.gaussian_ratio import GaussianRatio, _shrunk, fit
 
 SEED = np.random.default_rng
@@ -18,8 +19,8 @@ def test_covariances_are_those_of_ledoit_and_wolf() -> None:
     x = SEED(0).normal(size=(40, 6)) @ np.diag([3, 2, 1, 1, 0.5, 0.1])
     x -= x.mean(0)
     wanted, _ = ledoit_wolf(x, assume_centered=True)
-    np.testing.assert_allclose(_shrunk(x), wanted, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(_shrunk(x[:15], x[15:]), _shrunk(x))
+    np.testing.assert_allclose(_shrunk(6, x)[0], wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(_shrunk(6, x[:15], x[15:])[0], _shrunk(6, x)[0])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
@@ -27,13 +28,24 @@ def test_the_ratio_is_that_of_two_normal_densities(share: float) -> None:
     rng = SEED(1)
     z_s, z_t = rng.normal(size=(70, 3)), rng.normal(1, 2, (30, 3))
     c_s, c_t = z_s - z_s.mean(0), z_t - z_t.mean(0)
-    pool = _shrunk(c_s * np.sqrt(50 / 70), c_t * np.sqrt(50 / 30))
+    pool, _ = _shrunk(3, c_s * np.sqrt(50 / 70), c_t * np.sqrt(50 / 30))
     wanted = [
-        stats.multivariate_normal(z.mean(0), (1 - share) * _shrunk(c) + share * pool)
+        stats.multivariate_normal(z.mean(0), (1 - share) * _shrunk(3, c)[0] + share * pool)
         for z, c in ((z_s, c_s), (z_t, c_t))
     ]
-    got = fit(z_s, z_t, (share,))[0](z_s)
+    got = fit(z_s, z_t, (share,), 3)[0](z_s)
     np.testing.assert_allclose(got, wanted[1].logpdf(z_s) - wanted[0].logpdf(z_s), atol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_rows_turned_into_their_span_have_the_same_ratio(share: float) -> None:
+    rng = SEED(2)
+    z = rng.normal(size=(30, 90)) * np.linspace(0.1, 2, 90)
+    z[18:] += 0.3
+    flat, _ = narrow(z)
+    assert flat.shape == (30, 30)
+    wanted = fit(z[:18], z[18:], (share,), 90)[0](z)
+    np.testing.assert_allclose(fit(flat[:18], flat[18:], (share,), 90)[0](flat), wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("d", "shift"), [(1, 0.5), (5, 0.2)])
@@ -68,7 +80,7 @@ def test_many_columns_some_of_them_constant_leave_rows_that_count(
     assert w.sum() ** 2 / np.square(w).sum() > 200
     assert weighted.found["shrinkage"] == 1.0
     assert np.corrcoef(np.log(w), x_s[:, 6:].sum(1))[0, 1] > 0.5
-    raw = fit(x_s.astype(np.float64), x_t.astype(np.float64), (0.0,))[0](x_s.astype(np.float64))
+    raw = fit(x_s.astype(np.float64), x_t.astype(np.float64), (0.0,), 64)[0](x_s.astype(np.float64))
     raw = np.exp(raw - raw.max())
     assert raw.sum() ** 2 / np.square(raw).sum() < 100
 
