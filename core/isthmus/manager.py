@@ -20,7 +20,7 @@ import pluggy
 
 from isthmus import hookspecs
 from isthmus.dataset import Dataset
-from isthmus.errors import IsthmusError, PluginError, nearest
+from isthmus.errors import BadInput, IsthmusError, PluginError, nearest
 from isthmus.evaluator import Evaluator
 from isthmus.strategy import Needs, Strategy
 
@@ -115,6 +115,15 @@ class Catalogue:
     @property
     def datasets(self) -> Names[Dataset]:
         return self._collect("isthmus_datasets", Dataset)
+
+    def validator(self, name: str) -> Evaluator:
+        """Return an evaluator that may choose between models; refuse others."""
+        evaluator = self.evaluators[name]()
+        if evaluator.reads_labels:
+            raise BadInput(f"{name} reads target labels, so it can be no validator")
+        if not evaluator.scalar:
+            raise BadInput(f"{name} is a table, and a validator is one number")
+        return evaluator
 
     def everything(self) -> Catalogue:
         """Ask every plugin for everything, so that each status is final."""

@@ -17,7 +17,7 @@ from isthmus.compare.cell import Cell
 from isthmus.compare.keys import by_content, key_of, plain
 from isthmus.compare.local import load_module
 from isthmus.compare.problem import Problem, load_problem
-from isthmus.compare.scoring import blind, score, validator_of
+from isthmus.compare.scoring import blind, score
 from isthmus.compare.search import check_search, find_best
 from isthmus.compare.study import StrategySpec, Study, TaskSpec
 from isthmus.compose import build_strategy
@@ -61,12 +61,12 @@ class Bench:
             settings.configure(cls_, s.set)
             if s.search is not None:
                 check_search(s.search, f"search of {s.label or s.name}")
-                _ = validator_of(bench.catalogue, s.search.by)
+                _ = bench.catalogue.validator(s.search.by)
                 bench._check_names(s)
         for name in setup.study.evaluators:
             _ = bench.catalogue.evaluators[name]
         for name in setup.study.validators:
-            _ = validator_of(bench.catalogue, name)
+            _ = bench.catalogue.validator(name)
         return bench
 
     @property
@@ -200,7 +200,7 @@ class Bench:
 
         if spec.search is None:
             return *attempt({}), {}
-        validator = validator_of(self.catalogue, spec.search.by)
+        validator = self.catalogue.validator(spec.search.by)
 
         def value(recipe: Recipe, adapted: Adapted) -> float:
             found = judge(validator, blind(adapted, recipe, problem))

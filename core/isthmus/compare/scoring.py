@@ -7,20 +7,10 @@ from dataclasses import replace
 
 from isthmus.compare.problem import Problem
 from isthmus.compare.study import Study
-from isthmus.errors import BadInput, IsthmusError
-from isthmus.evaluator import Evaluator, Evidence, Recipe, judge
+from isthmus.errors import IsthmusError
+from isthmus.evaluator import Evidence, Recipe, judge
 from isthmus.manager import Catalogue
 from isthmus.strategy import Adapted
-
-
-def validator_of(catalogue: Catalogue, name: str) -> Evaluator:
-    """Return an evaluator that may choose between models; refuse others."""
-    evaluator = catalogue.evaluators[name]()
-    if evaluator.reads_labels:
-        raise BadInput(f"{name} reads target labels, so it can be no validator")
-    if not evaluator.scalar:
-        raise BadInput(f"{name} is a table, and a validator is one number")
-    return evaluator
 
 
 def score(
@@ -53,7 +43,7 @@ def score(
         else:
             unscored[name] = "is a table"
     for name in study.validators:
-        validator = validator_of(catalogue, name)
+        validator = catalogue.validator(name)
         if not validator.applies(schema):
             unscored[name] = "does not apply to this kind of output"
             continue

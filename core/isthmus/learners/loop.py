@@ -24,6 +24,7 @@ from isthmus.artefact import device_of
 from isthmus.domain import Domain, Labelled
 from isthmus.errors import BadInput, RunFailed
 from isthmus.learners.average import Average
+from isthmus.learners.best import watched
 from isthmus.learners.checkpoint import Checkpoint
 from isthmus.learners.feed import Batch, Feed, prepared
 from isthmus.learners.network import Network
@@ -86,12 +87,16 @@ def train(
     the other; none, an empty batch. ``weight`` is (n,) for the rows of a single one. ``stage``
     names checkpoint and progress when a strategy trains more than once; each stage has all of
     ``run.budget``. Batch normalisation whose parameters are frozen keeps its statistics too. With
-    ``training.ema`` the network ends with the averaged weights. Raises RunFailed when a loss is no
-    longer finite. Where several processes train (see ``ranks``), each takes every so many-th batch.
+    ``training.ema`` the network ends with the averaged weights, and with ``training.validator`` as
+    it was at that one's best look. Raises RunFailed when a loss is no longer finite. Where several
+    processes train (see ``ranks``), each takes every so many-th batch.
     """
     fabric, ranks = _fabric(run), Ranks.here()
+    given = [labelled] if isinstance(labelled, Labelled) else [*labelled]
     average = None if training.ema is None else Average(net, training.ema)
-    modules = {"net": net, "objective": objective, "average": average}
+    best, given, weight = watched(net, given, target, weight, run, training)
+    deployed = net if average is None else average.net
+    modules = {"net": net, "objective": objective, "average": average, "best": best}
     both = nn.ModuleDict({k: m for k, m in modules.items() if m is not None})
     both.to(fabric.device).train()
     _freeze_statistics(both)
@@ -105,7 +110,6 @@ def train(
     if ranks.rank:  # the first one writes, and what is dropped at random differs
         checkpoint.path = None
         _seed(fabric.device, run.seed + ranks.rank)
-    given = [labelled] if isinstance(labelled, Labelled) else [*labelled]
     size, device = training.batch_size, fabric.device
     feeds = [Feed(d, size, (run.seed, 0), device, weight, training.balanced) for d in given]
     if objective.uses_target:
@@ -117,7 +121,8 @@ def train(
     place = slice(first * parts * ranks.world + ranks.rank, None, ranks.world)
     with closing(prepared(net.prepare, feeds, len(given), place, training.augment)) as batches:
         optimiser.zero_grad()
-        while done < training.steps:
+        over = best is not None and best.over
+        while done < training.steps and not over:
             i, share = done, done / training.steps
             for g in optimiser.param_groups:
                 g["lr"] = training.lr * g["rate"] * training.rate(share)
@@ -134,6 +139,9 @@ def train(
             if average is not None:
                 average.update(net)
             done, now = i + 1, time.monotonic()
+            if best is not None and done % best.every == 0:
+                best.look(deployed, done)
+                over = best.over
             if done % FLUSH == 0 or now > min(flushed + PATIENCE, stop):
                 _flush(pending, run)
                 run.progress(stage, done, training.steps)
@@ -150,10 +158,16 @@ def train(
     ranks.average(b for b in both.buffers() if b.is_floating_point())
     if done > first:
         checkpoint.save(done)
+    found = {"steps": done, "of": training.steps}
     if average is not None:
         average.deploy(net)
+    if best is not None:
+        best.look(net, done)
+        found |= best.deploy(net)
+        if over:
+            run.say(f"training ended after {done} of {training.steps} steps: {best.verdict}")
     both.eval()
-    return {"steps": done, "of": training.steps}
+    return found
 
 
 @contextmanager

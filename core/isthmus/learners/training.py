@@ -29,6 +29,9 @@ class Training:
     smoothing: float = 0.0  # share of a label that goes to all classes alike
     augment: Augment | None = None  # view of every batch, of both domains
     ema: float | None = None  # decay of an average of the weights, which is what is deployed
+    validator: str | None = None  # whose best look decides the weights; None: the last ones
+    looks: int = 20  # of the validator, at regular steps
+    patience: int | None = None  # looks without a better one after which training ends
 
     def __post_init__(self) -> None:
         wanted = {
@@ -41,6 +44,9 @@ class Training:
             "accumulate >= 1": self.accumulate >= 1,
             "0 <= smoothing < 1": 0 <= self.smoothing < 1,
             "0 <= ema < 1": self.ema is None or 0 <= self.ema < 1,
+            "looks >= 1": self.looks >= 1,
+            "patience >= 1": self.patience is None or self.patience >= 1,
+            "a validator for patience": self.patience is None or self.validator is not None,
         }
         if broken := [rule for rule, holds in wanted.items() if not holds]:
             raise BadInput(f"training needs {' and '.join(broken)}, got {self}")

@@ -20,13 +20,13 @@ from isthmus.artefact import device_of
 from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.feed import Batch, Feed
 from isthmus.learners.loop import Objective, Step, Training
+from isthmus.learners.modes import as_deployed
 from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.clusters import class_directions, spherical_kmeans
 from isthmus_alignment.deep.discrepancy import multi_kernel_gram
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one, from_zero
-from isthmus_alignment.modes import as_deployed
 
 MOST = 4096  # rows of each domain that a round clusters
 CLASSES = 10  # at most, in a batch that is drawn by class

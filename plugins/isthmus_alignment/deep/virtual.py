@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from isthmus.learners.modes import unremembered
 from isthmus.learners.network import Network
 from isthmus_alignment.deep.predictions import divergence
-from isthmus_alignment.modes import unremembered
 
 PROBE = 0.1  # of the radius: how far along a random direction the first gradient is taken
 

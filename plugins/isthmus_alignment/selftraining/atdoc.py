@@ -18,11 +18,11 @@ from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training, encode_both
+from isthmus.learners.modes import quiet
 from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one, from_zero
-from isthmus_alignment.modes import quiet
 
 
 @dataclass(frozen=True, kw_only=True)

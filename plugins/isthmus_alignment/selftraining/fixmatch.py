@@ -19,11 +19,11 @@ from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.augment import Augment, Strong, Weak
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training
+from isthmus.learners.modes import undropped
 from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import a_share_if_given, from_zero
-from isthmus_alignment.modes import undropped
 
 FROM_SCRATCH = Training(
     steps=3000, optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="cosine", ema=0.99

@@ -20,10 +20,10 @@ from isthmus.artefact import TorchAdapted
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training, seeded, train
+from isthmus.learners.modes import as_deployed
 from isthmus.learners.network import Network
 from isthmus_alignment.deep.predictions import entropy, full
 from isthmus_alignment.limits import at_least_one, from_zero
-from isthmus_alignment.modes import as_deployed
 from isthmus_alignment.refreshes import Refreshes
 from isthmus_alignment.sourcefree.source import NEEDS, SMOOTHED, source_model
 

@@ -18,11 +18,11 @@ from isthmus import Adapted, Domain, Needs, Run, Strategy, Task, rows
 from isthmus.artefact import Part, TorchAdapted
 from isthmus.learners.architectures import Architecture
 from isthmus.learners.loop import Training, seeded
+from isthmus.learners.modes import as_deployed
 from isthmus.learners.network import Network
 from isthmus.learners.start import begin
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.limits import at_least_one
-from isthmus_alignment.modes import as_deployed
 from isthmus_alignment.sourcefree.source import NEEDS
 from isthmus_alignment.testtime.online import Rule
 

@@ -94,7 +94,15 @@ def test_a_run_stopped_anywhere_continues(tmp_path, at, monkeypatch):
     assert_equal(resumed, dann("sgd")[0])
 
 
-ALL = {"ema": 0.9, "accumulate": 2, "balanced": True, "augment": Strong(), "smoothing": 0.1}
+ALL = {
+    "ema": 0.9,
+    "accumulate": 2,
+    "balanced": True,
+    "augment": Strong(),
+    "smoothing": 0.1,
+    "validator": "importance-weighted-risk",
+    "looks": 4,
+}
 
 
 def test_average_views_and_accumulation_continue_too(tmp_path, monkeypatch):

@@ -39,13 +39,18 @@ def unremembered(net: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
 
 
-def as_deployed(net: Network, x: Any) -> tuple[Tensor, Tensor]:
-    """Return features (n, width) and probabilities (n, classes), float32, of all instances.
+@contextmanager
+def deployed(net: Network) -> Iterator[TorchAdapted]:
+    """Lend the network as an artefact, which sees all digits under mixed precision."""
+    with quiet(net):
+        adapted = TorchAdapted(part=net, schema=net.schema)  # which puts it in eval mode
+        with torch.autocast(adapted.device.type, enabled=False):
+            yield adapted
 
-    The network is left in the mode in which it was, and sees all digits under mixed precision.
-    """
-    adapted = TorchAdapted(part=net, schema=net.schema)
-    with quiet(net), torch.autocast(adapted.device.type, enabled=False):
+
+def as_deployed(net: Network, x: Any) -> tuple[Tensor, Tensor]:
+    """Return features (n, width) and probabilities (n, classes), float32, of all instances."""
+    with deployed(net) as adapted:
         f, p = (torch.from_numpy(a).to(adapted.device) for a in adapted.observe(x))
     return f, p
 
