@@ -9,6 +9,7 @@ import numpy as np
 from isthmus.learners.weighting import Reweighting, Weighted
 from isthmus_reweighting.discriminator import Discriminator
 from isthmus_reweighting.gaussian_ratio import GaussianRatio
+from isthmus_reweighting.importance_network import ImportanceNetwork
 from isthmus_reweighting.kernel_density import KernelDensityRatio
 from isthmus_reweighting.kliep import KLIEP
 from isthmus_reweighting.kmm import KMM
@@ -60,6 +61,7 @@ DEFAULTS: tuple[Reweighting, ...] = (
     GaussianRatio(),
     KernelDensityRatio(),
     NearestNeighbourWeights(),
+    ImportanceNetwork(),
 )
 METHODS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     "kmm": {
@@ -88,4 +90,4 @@ METHODS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     "discriminator": {"one": (run, {"strategy": Discriminator()})},
 }
 for strategy in DEFAULTS:
-    METHODS[strategy.name]["default"] = (run, {"strategy": strategy})
+    METHODS.setdefault(strategy.name, {})["default"] = (run, {"strategy": strategy})
