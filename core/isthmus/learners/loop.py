@@ -27,6 +27,7 @@ from isthmus.learners.average import Average
 from isthmus.learners.best import watched
 from isthmus.learners.checkpoint import Checkpoint
 from isthmus.learners.feed import Batch, Feed, prepared
+from isthmus.learners.memory import keep_freed
 from isthmus.learners.network import Network
 from isthmus.learners.ranks import Ranks
 from isthmus.learners.training import Training as Training
@@ -91,6 +92,7 @@ def train(
     it was at that one's best look. Raises RunFailed when a loss is no longer finite. Where several
     processes train (see ``ranks``), each takes every so many-th batch.
     """
+    keep_freed()
     fabric, ranks = _fabric(run), Ranks.here()
     given = [labelled] if isinstance(labelled, Labelled) else [*labelled]
     average = None if training.ema is None else Average(net, training.ema)
