@@ -23,11 +23,11 @@ from isthmus.learners.start import begin
 from isthmus_alignment.deep.predictions import divergence, entropy, full
 from isthmus_alignment.deep.vada import VADA, Clustered
 from isthmus_alignment.deep.virtual import virtual_divergence
-from isthmus_alignment.limits import a_share_if_given, at_least_one, from_zero
+from isthmus_alignment.limits import at_least_one, from_zero
 from isthmus_alignment.refreshes import Refreshes
 from isthmus_alignment.sourcefree.source import NEEDS
 
-REFINING = Training(optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="constant")
+REFINING = Training(optimiser="adam", lr=1e-3, weight_decay=0.0, schedule="constant", ema=0.998)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class DIRTT(Strategy):
 
     min certainty · (mean H(p) + VAT) + weight · mean KL(p_teacher | p) on the target alone: the
     source would hold boundaries where its own rows need them. The teacher is what the average of
-    the weights was at the last refresh, and that average is deployed. It starts from
+    the weights (``training.ema``, which is deployed) was at the last refresh. It starts from
     ``task.start``, or from a network that VADA trained. Cost: five forward passes of the target,
-    three of them backward, and two more copies of the weights. Weights, radius, decay and Adam's
+    three of them backward, and three more copies of the weights. Weights, radius, decay and Adam's
     rate are the paper's, and so are 16 teachers, each for 5,000 of its 80,000 steps; with weights
     this small an optimiser that heeds the size of gradients would stand still. Nothing was tuned.
     """
@@ -51,7 +51,6 @@ class DIRTT(Strategy):
     weight: float = 0.01  # beta: of the divergence from the teacher
     radius: float = 0.063  # of VAT: root mean square over an instance's prepared values
     refreshes: int = 16  # of the teacher, evenly over the training
-    decay: float = 0.998  # of the average of the weights
     network: Architecture | None = None  # None: the usual one of the kind of data
     pretraining: Training = Training()  # VADA's, where no model is given
     training: Training = REFINING
@@ -59,7 +58,6 @@ class DIRTT(Strategy):
     def __post_init__(self) -> None:
         from_zero(self, "certainty", "weight", "radius")
         at_least_one(self, "refreshes")
-        a_share_if_given(self, "decay")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         vada = VADA(certainty=self.certainty, radius=self.radius)
@@ -69,7 +67,6 @@ class DIRTT(Strategy):
             )
             objective = Refinement(net, self)
             done = train(net, objective, (), task.target, run, self.training)
-            objective.average.deploy(net)
         return TorchAdapted(part=net, schema=task.schema, diagnostics={"training": done})
 
 
@@ -79,8 +76,8 @@ class Refinement(Objective):
     def __init__(self, net: Network, recipe: DIRTT) -> None:
         super().__init__()
         self.recipe, self.refreshes = recipe, Refreshes(recipe.refreshes)
-        self.average = Average(net, recipe.decay)
-        self.teacher = Average(net, recipe.decay)  # a copy that only refreshes change
+        self.average = Average(net, recipe.training.ema or 0.0)
+        self.teacher = Average(net, 0.0)  # a copy that only refreshes change
 
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         recipe, x = self.recipe, target.x

@@ -15,7 +15,7 @@ from isthmus_alignment.deep.dirt_t import DIRTT, Refinement
 from isthmus_alignment.deep.virtual import virtual_divergence
 from tiny import Tiny, batches, slopes
 
-RECIPE = DIRTT(certainty=0.4, weight=0.7, radius=0.5, refreshes=2, decay=0.5)
+RECIPE = DIRTT(certainty=0.4, weight=0.7, radius=0.5, refreshes=2, training=Training(ema=0.5))
 
 
 def lesson() -> tuple[Tiny, Refinement, Any, Any]:
@@ -116,9 +116,9 @@ def test_the_average_of_the_weights_is_deployed() -> None:
     mean, last = (
         cast(
             TorchAdapted,
-            DIRTT(decay=decay, weight=0.0, training=Training(steps=5)).adapt(task, run),
+            DIRTT(weight=0.0, training=Training(steps=5, ema=ema)).adapt(task, run),
         ).part.state_dict()["head.weight"]
-        for decay in (0.9, 0.0)
+        for ema in (0.9, None)
     )
     assert torch.equal(seen[4], seen[9])  # the same steps
     torch.testing.assert_close(5 * mean, sum(seen[1:5], start=last))
@@ -133,6 +133,6 @@ def test_predictions_of_the_target_become_certain() -> None:
 
 
 def test_refuses_what_it_cannot_do() -> None:
-    for broken in ({"weight": -1.0}, {"refreshes": 0}, {"decay": 2.0}):
+    for broken in ({"weight": -1.0}, {"refreshes": 0}):
         with pytest.raises(BadInput, match=next(iter(broken))):
             DIRTT(**broken)  # type: ignore[arg-type]
