@@ -22,5 +22,6 @@ from isthmus.strategy import Adapted as Adapted
 from isthmus.strategy import Needs as Needs
 from isthmus.strategy import Run as Run
 from isthmus.strategy import Strategy as Strategy
+from isthmus.tracking import Tracker as Tracker
 
 __version__ = "0.1.0"

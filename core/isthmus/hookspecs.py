@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from isthmus.dataset import Dataset
     from isthmus.evaluator import Evaluator
     from isthmus.strategy import Strategy
+    from isthmus.tracking import Tracker
 
 PROJECT = "isthmus"
 API = 1  # a plugin may state ``isthmus_api = 1``; another number is listed as incompatible
@@ -35,4 +36,10 @@ def isthmus_evaluators() -> Iterable[type[Evaluator]]:
 @hookspec
 def isthmus_datasets() -> Iterable[type[Dataset]]:
     """Return the dataset readers this plugin adds, one per URI scheme."""
+    return ()
+
+
+@hookspec
+def isthmus_trackers() -> Iterable[type[Tracker]]:
+    """Return the trackers this plugin adds: where losses can be watched."""
     return ()

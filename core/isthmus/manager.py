@@ -14,15 +14,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import pluggy
 
 from isthmus import hookspecs
 from isthmus.dataset import Dataset
-from isthmus.errors import BadInput, IsthmusError, PluginError, nearest
+from isthmus.errors import BadInput, IsthmusError, PluginError
 from isthmus.evaluator import Evaluator
+from isthmus.names import Names as Names
+from isthmus.names import Plugin as Plugin
 from isthmus.strategy import Needs, Strategy
+from isthmus.tracking import Tracker
 
 T = TypeVar("T")
 OWN = "isthmus"  # the distribution whose plugins are the built-ins
@@ -31,68 +34,13 @@ _STATES: dict[type, dict[str, type]] = {  # what a class must state; first, what
     Strategy: {"name": str, "family": str, "needs": Needs},
     Evaluator: {"name": str, "summary": str, "reads_labels": bool},
     Dataset: {"scheme": str, "summary": str},
+    Tracker: {"name": str, "summary": str},
 }
 _HOOKS = {  # every hook, and the arguments it is called with
     name: set(inspect.signature(spec).parameters)
     for name, spec in vars(hookspecs).items()
     if hasattr(spec, f"{hookspecs.PROJECT}_spec")
 }
-
-
-@dataclass(kw_only=True)
-class Plugin:
-    """One entry point, and what became of it."""
-
-    name: str
-    dist: str
-    version: str = ""
-    status: str = "ok"  # ok | failed | incompatible | conflict | no-hooks
-    reason: str = ""
-    module: Any = None  # the object that has the hooks
-
-    def mark(self, status: str, reason: str) -> None:
-        """Add a fault; of several, "failed" is the status that stays."""
-        self.status = "failed" if "failed" in (self.status, status) else status
-        self.reason = "; ".join(filter(None, [self.reason, reason]))
-
-
-@dataclass(frozen=True)
-class Names(Generic[T]):
-    """Classes by name; a name that two distributions claim must be asked for as dist:name."""
-
-    what: str
-    claims: Mapping[str, list[tuple[Plugin, type[T]]]]  # under "name" and under "dist:name"
-    note: str = ""  # what a person who misses a name should know
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, _, _ in self.items())
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.claims
-
-    def __getitem__(self, name: str) -> type[T]:
-        if not (claim := self.claims.get(name)):
-            hint = nearest(name, self) + self.note
-            raise PluginError(f"no {self.what} is called {name!r}", hint=hint)
-        if len(claim) > 1:
-            ways = " or ".join(n for n in self if n.endswith(f":{name}"))
-            hint = f"write {ways}" if ways else "one of them must be renamed"
-            raise PluginError(self.claimants(name), hint=hint)
-        return claim[0][1]
-
-    def items(self) -> list[tuple[str, str, type[T]]]:
-        """Return (name, dist, class) once for each class that can be asked for."""
-        return [
-            (name, claim[0][0].dist, claim[0][1])
-            for name, claim in sorted(self.claims.items())
-            if len(claim) == 1
-            and (":" not in name or len(self.claims[name.rpartition(":")[2]]) > 1)
-        ]
-
-    def claimants(self, name: str) -> str:
-        """Say who claims a name, in one sentence."""
-        who = " and ".join(f"plugin {p.name!r} of {p.dist}" for p, _ in self.claims[name])
-        return f"{self.what} {name!r} is claimed by {who}"
 
 
 @dataclass
@@ -116,6 +64,10 @@ class Catalogue:
     def datasets(self) -> Names[Dataset]:
         return self._collect("isthmus_datasets", Dataset)
 
+    @property
+    def trackers(self) -> Names[Tracker]:
+        return self._collect("isthmus_trackers", Tracker)
+
     def validator(self, name: str) -> Evaluator:
         """Return an evaluator that may choose between models; refuse others."""
         evaluator = self.evaluators[name]()
@@ -127,7 +79,7 @@ class Catalogue:
 
     def everything(self) -> Catalogue:
         """Ask every plugin for everything, so that each status is final."""
-        _ = self.strategies, self.evaluators, self.datasets
+        _ = self.strategies, self.evaluators, self.datasets, self.trackers
         return self
 
     def _collect(self, hook: str, base: type) -> Names[Any]:

@@ -115,9 +115,9 @@ def test_every_built_in_works_beside_them(report):
     alone = {(p.name, p.status) for p in discover(third_party=False).everything().plugins}
     own = [row for row in report["plugins"] if row[1] == "isthmus"]
     assert {(name, status) for name, _, _, status, _ in own} == alone
-    assert len(own) == 8
+    assert len(own) == 9
     assert all(row[3] == "ok" for row in own if row[3] != "no-hooks"), own
-    assert own == report["plugins"][:8]  # the built-ins are listed first
+    assert own == report["plugins"][:9]  # the built-ins are listed first
 
 
 def test_sound_strategies_of_strangers_are_offered(report):

@@ -12,10 +12,11 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 
+from isthmus.cli.losses import Log, to_all
 from isthmus.cli.talk import Talk, talking
 from isthmus.errors import BadInput
 
@@ -40,6 +41,7 @@ from isthmus.errors import BadInput
 @click.option(
     "--checkpoint-every", default=30.0, show_default=True, help="Seconds between two checkpoints."
 )
+@click.option("--track", multiple=True, metavar="NAME[=WHERE]", help="tensorboard, mlflow, ...")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.option("--resume", is_flag=True, help="Continue what a killed run left in --out.")
@@ -62,6 +64,7 @@ def adapt(
     precision: Any,
     budget: float | None,
     checkpoint_every: float,
+    track: tuple[str, ...],
     data_root: Path | None,
     out: Path,
     resume: bool,
@@ -76,6 +79,7 @@ def adapt(
     from isthmus.matching import match
     from isthmus.settings import describe
     from isthmus.strategy import Run
+    from isthmus.tracking import tracking
 
     first = Ranks.launched().rank == 0  # of several processes the first alone speaks and writes
     if first:
@@ -83,6 +87,10 @@ def adapt(
     talk.quiet |= not first
     catalogue = discover()
     cls = catalogue.strategies[strategy]  # a misspelt name is told before any data is read
+    trackers = [
+        (catalogue.trackers[name](), where or None)
+        for name, _, where in (item.partition("=") for item in track if first)
+    ]
     task, said = match(
         [load_labelled(catalogue, uri, data_root, seed) for uri in sources],
         load_domain(catalogue, target, data_root, seed),
@@ -114,16 +122,22 @@ def adapt(
         checkpoint=out / "checkpoint",
         checkpoint_every=checkpoint_every,
         key=hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest(),
-        log=log.write if log else lambda step, values: None,
         say=talk.say,
         progress=talk.progress,
     )
-    began = time.perf_counter()
-    with process_group(device) as device, talk, log or nullcontext():
-        adapted = recipe.adapt(task, replace(run, device=device))
+    with (
+        process_group(device) as device,
+        talk,
+        log or nullcontext(),
+        tracking(trackers, out, question, talk.say) as followed,
+    ):
+        began = time.perf_counter()
+        logs = [log.write, talk.log, followed.log] if log else []
+        adapted = recipe.adapt(task, replace(run, device=device, log=to_all(logs)))
+        seconds = time.perf_counter() - began
+        followed.result = {"seconds": round(seconds, 3), **adapted.diagnostics}
     if log is None:
         return
-    seconds = time.perf_counter() - began
     device = str(getattr(adapted, "device", device))  # shallow strategies stay on the CPU
     record = {
         **question,
@@ -150,42 +164,6 @@ def adapt(
     }
     talk.data(result, lambda: f"{out}: {strategy} on {device} in {seconds:.1f} s")
     talk.say(f"next: isthmus evaluate {out} --on URI   or   isthmus export {out} --out BUNDLE")
-
-
-class Log:
-    """Losses as JSON lines; a resumed run's lines replace those it repeats."""
-
-    def __init__(self, path: Path, keep: bool) -> None:
-        self.path, self.lines = path, dict[int, str]()
-        if keep and path.exists():
-            for line in path.read_text().splitlines():
-                try:
-                    self.lines[json.loads(line)["step"]] = line
-                except (ValueError, KeyError):
-                    continue  # the line that a kill cut short
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a" if keep else "w", buffering=1)  # a kill loses no line
-
-    def write(self, step: int, values: Any) -> None:
-        line = json.dumps({"step": step, **{k: float(v) for k, v in values.items()}})
-        self.lines[step] = line
-        self.file.write(line + "\n")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: Any, error: Any, at: Any) -> None:
-        """Put the lines in order; a run that failed before its first step leaves nothing."""
-        from isthmus.atomic import write_atomically
-
-        self.file.close()
-        if kind is None:
-            text = "".join(self.lines[step] + "\n" for step in sorted(self.lines))
-            write_atomically(self.path, text.encode())
-        elif not self.lines:
-            self.path.unlink()
-            if not any(self.path.parent.iterdir()):
-                self.path.parent.rmdir()
 
 
 def pairs(settings: tuple[str, ...]) -> dict[str, str]:

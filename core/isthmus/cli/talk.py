@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,6 +23,7 @@ class Talk:
     as_json: bool = False
     quiet: bool = False
     _bar: Any = None
+    _losses: str = ""
 
     def say(self, sentence: str) -> None:
         """Tell a person something, on stderr."""
@@ -38,8 +39,13 @@ class Talk:
         if self._bar is None:
             return
         known = {t.description: t.id for t in self._bar.tasks}
-        task = known[stage] if stage in known else self._bar.add_task(stage, total=total)
-        self._bar.update(task, completed=done, total=total)
+        task = known[stage] if stage in known else self._bar.add_task(stage, total=total, losses="")
+        self._bar.update(task, completed=done, total=total, losses=self._losses)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep the losses of a step for the bar to show."""
+        if self._bar is not None:
+            self._losses = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
 
     def __enter__(self) -> Self:
         """Show bars until the end of the block."""
@@ -50,7 +56,8 @@ class Talk:
             from rich.progress import TimeRemainingColumn as Remaining
 
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            self._bar = Progress(*columns, Remaining(), console=Console(stderr=True))
+            losses = TextColumn("{task.fields[losses]}")
+            self._bar = Progress(*columns, Remaining(), losses, console=Console(stderr=True))
             self._bar.start()
         return self
 
