@@ -104,7 +104,8 @@ def train(
     _freeze_statistics(both)
     net.smoothing = training.smoothing
     groups = [*net.groups(), {"params": [*objective.parameters()], "rate": 1.0}]
-    optimiser = optimiser_for([g for g in groups if g["params"]], training)
+    groups, fused = [g for g in groups if g["params"]], run.precision != "fp16"
+    optimiser = optimiser_for(groups, training, fused=fused)
     stepper = fabric.setup_optimizers(optimiser)
     checkpoint = Checkpoint(run, stage, training, both, optimiser, fabric)
     first = done = checkpoint.load()

@@ -64,15 +64,34 @@ class Training:
         return 1.0
 
 
-def optimiser_for(groups: list[dict[str, Any]], t: Training) -> torch.optim.Optimizer:
-    """Return the optimiser of the parameter groups."""
+def optimiser_for(
+    groups: list[dict[str, Any]], t: Training, *, fused: bool = True
+) -> torch.optim.Optimizer:
+    """Return the optimiser of the parameter groups.
+
+    ``fused`` reads and writes each parameter once per step. A scaler of gradients wants it off.
+    """
     if t.optimiser != "sgd":
         kind = torch.optim.Adam if t.optimiser == "adam" else torch.optim.AdamW
-        return kind(groups, lr=t.lr, weight_decay=t.weight_decay)
-    return torch.optim.SGD(
+        return kind(groups, lr=t.lr, weight_decay=t.weight_decay, fused=fused)
+    sgd = torch.optim.SGD(
         groups,
         lr=t.lr,
         momentum=t.momentum,
         nesterov=t.momentum > 0,
         weight_decay=t.weight_decay,
+        fused=fused,
     )
+    if fused and t.momentum:
+        sgd.register_step_pre_hook(_from_rest)
+    return sgd
+
+
+def _from_rest(sgd: torch.optim.Optimizer, *unused: Any) -> None:
+    """Give parameters that move for the first time a momentum of zero.
+
+    The fused update wants it of all of them or of none, but a step may move some parameters only.
+    """
+    for p in [p for g in sgd.param_groups for p in g["params"] if p.grad is not None]:
+        if sgd.state[p].get("momentum_buffer") is None:
+            sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
