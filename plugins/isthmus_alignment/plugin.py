@@ -42,6 +42,7 @@ def isthmus_strategies() -> list[type[Strategy]]:
     from isthmus_alignment.generalisation.mixstyle import MixStyle
     from isthmus_alignment.generalisation.mixup import Mixup
     from isthmus_alignment.generalisation.vrex import VREx
+    from isthmus_alignment.pixels.cycada import CyCADA
     from isthmus_alignment.selftraining.atdoc import ATDOC
     from isthmus_alignment.selftraining.fda import FDA
     from isthmus_alignment.selftraining.fixmatch import FixMatch
@@ -164,5 +165,6 @@ def isthmus_strategies() -> list[type[Strategy]]:
         NoisyStudent,
         ATDOC,
         FDA,
+        CyCADA,
         MeanTeacher,
     ]

@@ -35,9 +35,8 @@ def cheap(strategy: Strategy, steps: int = STEPS) -> Strategy:
     dotted = [p["name"] for p in parameters(strategy)]
     if strategy.name in TWICE:
         steps = steps // 2
-    short = {name: steps for name in dotted if name.split(".")[-2:] == ["training", "steps"]}
-    short |= {name: steps for name in dotted if name == "pretraining.steps"}
-    short |= {name: 1 for name in dotted if name == "encoder_steps"}
+    short = {name: steps for name in dotted if name.endswith(".steps")}
+    short |= {name: n for name, n in (("encoder_steps", 1), ("width", 4)) if name in dotted}
     recipe = configure(type(strategy), short)
     needs_network = strategy.needs.kinds - {"table"}
     if "learner" in dotted and recipe.learner is None and needs_network:

@@ -1,0 +1,1 @@
+"""Adaptation of images themselves, before a network learns from them."""
