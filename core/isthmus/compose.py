@@ -103,7 +103,7 @@ def _rebuilt(strategy: Any, model: str, weights: str | None) -> tuple[Strategy, 
 
 
 def load_backbone(model: str, weights: str | None) -> Backbone:
-    """Return the recipe of a torchvision network; ``weights``: a file, "download" or "none"."""
+    """Return the recipe of a backbone; ``weights``: a file, "download" or "none"."""
     from isthmus.learners.backbones import Backbone
 
     if weights is None or weights in ("download", "none"):

@@ -28,7 +28,7 @@ from isthmus.errors import BadInput
 @click.option("--start", type=click.Path(path_type=Path), help="Adapted model to begin from.")
 @click.option("--strategy", required=True, help="See isthmus strategies.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A hyper-parameter.")
-@click.option("--backbone", help="A torchvision network for images, such as resnet18.")
+@click.option("--backbone", help="A network for images, such as resnet18 or timm:convnext_tiny.")
 @click.option("--weights", help="Its weights: a .safetensors or .pth file, 'download' or 'none'.")
 @click.option("--embed", is_flag=True, help="Adapt frozen features, also where images are read.")
 @click.option("--image-size", type=int, help="Side in pixels; default: the source's.")

@@ -24,6 +24,10 @@ class Architecture(ABC):
     std: ClassVar[tuple[float, ...]] = (0.5,)
     rate: float = 1.0  # the encoder's learning rate, as a factor of the head's
 
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and standard deviation of pixels in [0, 1], by channel."""
+        return self.mean, self.std
+
     @abstractmethod
     def encoder(self, schema: Schema, *, pretrained: bool) -> tuple[nn.Module, int]:
         """Return a module from prepared inputs to features (n, width), and the width.

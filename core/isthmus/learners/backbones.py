@@ -1,4 +1,4 @@
-"""torchvision's networks by name, with weights from a local file or from the network.
+"""torchvision's and timm's networks by name, with weights from a local file or from the network.
 
 torchvision is imported at first use: beside a CPU-only torch it cannot be imported at all.
 """
@@ -15,14 +15,17 @@ from torch import Tensor, nn
 
 from isthmus.domain import Schema
 from isthmus.errors import BadInput, ProviderUnavailable, UnsupportedTask, nearest
+from isthmus.learners import timm_models
 from isthmus.learners.architectures import Architecture
+
+TIMM = "timm:"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone(Architecture):
-    """A torchvision classifier without its last layer, and an optional bottleneck.
+    """A classifier of torchvision or timm without its last layer, and an optional bottleneck.
 
-    ``weights``: a .safetensors or .pth state dict; "download" for torchvision's default weights;
+    ``weights``: a .safetensors or .pth state dict; "download" for the library's default weights;
     "none" for random ones. ``tune_norm=False`` keeps the statistics of batch normalisation as they
     were pretrained.
     """
@@ -31,11 +34,16 @@ class Backbone(Architecture):
     mean: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)  # ImageNet, as torchvision trains
     std: ClassVar[tuple[float, ...]] = (0.229, 0.224, 0.225)
 
-    model: str = "resnet18"  # any of torchvision.models.list_models()
+    model: str = "resnet18"  # any of torchvision.models.list_models(), or "timm:" and timm's name
     weights: str = "download"
     bottleneck: int = 0  # 0: none
     tune_norm: bool = True
     rate: float = 0.1
+
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        if self.model.startswith(TIMM):
+            return timm_models.normalisation(self.model.removeprefix(TIMM))
+        return self.mean, self.std
 
     def encoder(self, schema: Schema, *, pretrained: bool) -> tuple[nn.Module, int]:
         net = _plain(self.model)
@@ -72,6 +80,8 @@ class Pretrained(nn.Module):
 
 
 def _plain(name: str) -> nn.Module:
+    if name.startswith(TIMM):
+        return timm_models.plain(name.removeprefix(TIMM))
     try:
         from torchvision.models import get_model, list_models
     except (ImportError, RuntimeError) as error:
@@ -91,6 +101,8 @@ def _plain(name: str) -> nn.Module:
 
 
 def _last_linear(net: nn.Module, name: str) -> tuple[str, int]:
+    if name.startswith(TIMM):
+        return timm_models.classifier(net, name)
     found = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Linear)]
     if not found:
         raise UnsupportedTask(f"{name} does not end in a linear layer; take another backbone")
@@ -139,6 +151,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _download(name: str) -> dict[str, Tensor]:
+    if name.startswith(TIMM):
+        return timm_models.download(name.removeprefix(TIMM))
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(name)["DEFAULT"]

@@ -46,8 +46,9 @@ class Network(Part):
             )
         self.schema, self.architecture = schema, architecture
         if schema.kind == "image":
-            c = max(schema.shape[2], len(architecture.mean))
-            mean, std = ((*m * c,)[:c] for m in (architecture.mean, architecture.std))
+            normalisation = architecture.normalisation()
+            c = max(schema.shape[2], len(normalisation[0]))
+            mean, std = ((*m * c,)[:c] for m in normalisation)
             self.pixels = Pixels(schema.shape, mean, std, accepts or schema.shape[2])
             schema = dataclasses.replace(schema, shape=(*schema.shape[:2], c))
         elif schema.kind in SCALED:
