@@ -40,12 +40,12 @@ class CyCADA(Strategy):
     critics of patches say (least squares) + cycle · mean |back(there(x)) - x|, both ways, +
     semantic · CE of that classifier, now fixed, on translated images: to the label of a source
     image, and to what it says of a target image itself. Last a new network learns the translated
-    source and is deployed. Cost: three trainings, and per step of the second five passes of
-    translators and three of the classifier; memory five small networks more. For images of digits'
-    size: two levels, 18-pixel patches. Weights are those of the authors' code for digits; without
-    their pool of old translations and their feature critic, and translators begin as the identity,
-    so that few steps do. Adam's rate is five times theirs for as few, chosen with target labels in
-    view.
+    source and is deployed. Cost: three trainings; a step of the second has four passes of
+    translators and three of the classifier; memory two translators, two critics and the classifier
+    more. For images of digits' size: one level down, patches of 18 pixels. Weights are those of the
+    authors' code for digits, but for a target look that counts twice; without their pool of old
+    translations and their critic of features, and translators begin as the identity, so that few
+    steps do. Adam's rate is five times theirs for as few, chosen with target labels in view.
     """
 
     name: ClassVar[str] = "cycada"

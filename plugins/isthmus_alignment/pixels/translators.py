@@ -35,8 +35,8 @@ class Translator(nn.Module):
             for _ in range(blocks)
         )
         last = _convolution(width, channels, 7, padding=3)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        for p in last.parameters():
+            nn.init.zeros_(p)
         self.up = nn.Sequential(*_layer(2 * width, width, 3, padding=1), last)
 
     def forward(self, x: Tensor) -> Tensor:
