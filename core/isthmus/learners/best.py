@@ -6,7 +6,6 @@ domain adaptation", 2022, arXiv:2208.07360, choose checkpoints so; no target lab
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import rows
-from isthmus.domain import Domain, Labelled, Task
+from isthmus.domain import Domain, Labelled, Schema, Task
 from isthmus.errors import BadInput, RunFailed
 from isthmus.evaluator import Evaluator, Evidence, judge
 from isthmus.holdout import split
@@ -31,18 +30,19 @@ HELD = 0.1  # share of the labelled rows that are not trained on, for validators
 
 
 class Best(nn.Module):
-    """The best state of a network at several looks; it gets no gradient, counts in checkpoints."""
+    """The state of what is trained at the best of several looks; it counts in checkpoints."""
 
     def __init__(
         self,
-        net: Network,
+        trained: nn.Module,
         validator: Evaluator,
         target: Domain,
         held_out: Labelled | None,
         training: Training,
     ) -> None:
         super().__init__()
-        self.net = copy.deepcopy(net).requires_grad_(False)
+        for name, value in trained.state_dict().items():
+            self.register_buffer(_flat(name), value.clone())
         self.validator, self.data, self.patience = validator, (target, held_out), training.patience
         self.every = max(1, training.steps // training.looks)
         for name, value in (("score", -math.inf), ("step", 0.0), ("seen", 0.0), ("worse", 0.0)):
@@ -62,12 +62,8 @@ class Best(nn.Module):
         """Why the training is over, in one clause."""
         return f"{self.validator.name} was best after {int(self.step.item())}"
 
-    def train(self, mode: bool = True) -> Best:
-        """Stay in eval mode, whatever the modules around it do."""
-        return super().train(False)
-
-    def look(self, net: Network, done: int) -> None:
-        """Judge the network after ``done`` steps, and keep its state if it is the best so far."""
+    def look(self, net: Network, done: int, trained: nn.Module) -> None:
+        """Judge what would be deployed after ``done`` steps; keep the state if it is the best."""
         if done == self.seen.item():
             return
         target, held_out = self.data
@@ -84,19 +80,22 @@ class Best(nn.Module):
         self.score.copy_(score)
         self.step.fill_(done)
         self.worse.zero_()
-        self.net.load_state_dict(net.state_dict())
+        for name, value in trained.state_dict().items():
+            self.get_buffer(_flat(name)).copy_(value)
 
-    def deploy(self, net: Network) -> dict[str, Any]:
-        """Give the best state to the network; return what the diagnostics should say."""
+    def restore(self, trained: nn.Module) -> dict[str, Any]:
+        """Give back the best state; return what the diagnostics should say."""
         if not self.score.isfinite():
             raise RunFailed(f"{self.validator.name} found no number for any step")
-        net.load_state_dict(self.net.state_dict())
+        kept = {name: self.get_buffer(_flat(name)) for name in trained.state_dict()}
+        trained.load_state_dict(kept)
         sign = 1 if self.validator.higher_is_better else -1
         return {"kept": int(self.step.item()), self.validator.name: sign * self.score.item()}
 
 
 def watched(
-    net: Network,
+    trained: nn.Module,
+    schema: Schema,
     given: Sequence[Labelled],
     target: Domain,
     weight: Any,
@@ -114,7 +113,7 @@ def watched(
     validator = discover().validator(training.validator)
     if validator.adapts:
         raise BadInput(f"{validator.name} adapts once more, which cannot be done at every look")
-    if not validator.applies(net.schema):
+    if not validator.applies(schema):
         raise BadInput(f"{validator.name} does not apply to this kind of output")
     held_out = None
     if validator.reads_source:
@@ -125,7 +124,11 @@ def watched(
         held_out = _some(Task(target=target, sources=left).source)
         weight = None if weight is None else np.asarray(weight)[parts[0][0]]
         given = [d.take(kept) for d, (kept, _) in zip(given, parts, strict=True)]
-    return Best(net, validator, _some(target), held_out, training), [*given], weight
+    return Best(trained, validator, _some(target), held_out, training), [*given], weight
+
+
+def _flat(name: str) -> str:
+    return "best/" + name.replace(".", "/")
 
 
 def _some(domain: Any) -> Any:

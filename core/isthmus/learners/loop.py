@@ -57,6 +57,10 @@ class Objective(nn.Module):
 
     uses_target: ClassVar[bool] = True
 
+    def deployed(self, net: Network) -> Network:
+        """Return the network as it would be deployed now, for a validator to judge."""
+        return net
+
     @abstractmethod
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         """Yield one Step per optimiser step; code after a yield sees the new weights."""
@@ -96,10 +100,11 @@ def train(
     fabric, ranks = _fabric(run), Ranks.here()
     given = [labelled] if isinstance(labelled, Labelled) else [*labelled]
     average = None if training.ema is None else Average(net, training.ema)
-    best, given, weight = watched(net, given, target, weight, run, training)
-    deployed = net if average is None else average.net
-    modules = {"net": net, "objective": objective, "average": average, "best": best}
-    both = nn.ModuleDict({k: m for k, m in modules.items() if m is not None})
+    modules = {"net": net, "objective": objective, "average": average}
+    trained = nn.ModuleDict({k: m for k, m in modules.items() if m is not None})
+    best, given, weight = watched(trained, net.schema, given, target, weight, run, training)
+    judged = net if average is None else average.net
+    both = trained if best is None else nn.ModuleDict({**trained, "best": best})
     both.to(fabric.device).train()
     _freeze_statistics(both)
     net.smoothing = training.smoothing
@@ -143,7 +148,7 @@ def train(
                 average.update(net)
             done, now = i + 1, time.monotonic()
             if best is not None and done % best.every == 0:
-                best.look(deployed, done)
+                best.look(objective.deployed(judged), done, trained)
                 over = best.over
             if done % FLUSH == 0 or now > min(flushed + PATIENCE, stop):
                 _flush(pending, run)
@@ -162,13 +167,13 @@ def train(
     if done > first:
         checkpoint.save(done)
     found = {"steps": done, "of": training.steps}
-    if average is not None:
-        average.deploy(net)
     if best is not None:
-        best.look(net, done)
-        found |= best.deploy(net)
+        best.look(objective.deployed(judged), done, trained)
+        found |= best.restore(trained)
         if over:
             run.say(f"training ended after {done} of {training.steps} steps: {best.verdict}")
+    if average is not None:
+        average.deploy(net)
     both.eval()
     return found
 

@@ -88,6 +88,9 @@ class SemanticTransfer(Objective):
         self.source: Tensor
         self.target: Tensor
 
+    def deployed(self, net: Network) -> Network:
+        return joined(net, "target")
+
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         f_s, f_t = encode_apart(net, source, target)
         losses = self.adversarial.losses(net, f_s, f_t, source, done)
@@ -106,6 +109,9 @@ class SelfTraining(Objective):
     def __init__(self, first: Network) -> None:
         super().__init__()
         self.first = first.requires_grad_(False)
+
+    def deployed(self, net: Network) -> Network:
+        return joined(net, "target")
 
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         f_s, f_t = encode_apart(net, source, target)

@@ -76,6 +76,10 @@ class HeadsOfSources(Objective):
     def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         return list(zip(self.heads[::2], self.heads[1::2], strict=True))
 
+    def deployed(self, net: Network) -> Network:
+        self.answer_together(net.head)
+        return net
+
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         k, recipe = len(self.pairs), self.recipe
         heads = [*self.heads.parameters()]

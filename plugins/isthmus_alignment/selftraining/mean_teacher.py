@@ -83,6 +83,9 @@ class SelfEnsembling(Objective):
         self.teacher, self.view = teacher, view
         self.weight, self.threshold, self.balance = weight, threshold, balance
 
+    def deployed(self, net: Network) -> Network:
+        return self.teacher.net
+
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         with torch.no_grad():
             x_s, x_t = self.view(source.x), self.view(target.x)

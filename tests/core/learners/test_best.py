@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,11 @@ from isthmus.learners.loop import Supervised, seeded, train
 from isthmus.learners.network import network_for
 from isthmus.manager import discover
 from isthmus.testing.domains import MAKERS
+from isthmus_alignment.deep.dsbn import DSBN
+from isthmus_alignment.deep.m3sda import M3SDA
+from isthmus_alignment.selftraining.mean_teacher import MeanTeacher
 from isthmus_alignment.sourcefree.shot import SHOT
+from isthmus_evaluators.validators.information_maximisation import InformationMaximisation
 
 TASK, _ = MAKERS["table"](0)
 STEPS, EVERY = 40, 10
@@ -84,7 +89,8 @@ def test_a_validator_of_the_source_gets_rows_that_are_not_trained_on() -> None:
     weight = np.arange(len(TASK.source), dtype=np.float64)
     training = Training(validator="source-risk")
     net = network_for(TASK, MLP(widths=(4,)))
-    best, (kept,), w = watched(net, [TASK.source], TASK.target, weight, Run(), training)
+    given = [TASK.source]
+    best, (kept,), w = watched(net, net.schema, given, TASK.target, weight, Run(), training)
     assert best is not None
     target, held = best.data
     assert held is not None
@@ -122,3 +128,15 @@ def test_a_training_without_source_is_chosen_by_the_target_alone() -> None:
     asked = SHOT(network=network, training=Training(validator="source-risk", **few))
     with pytest.raises(BadInput, match="reads labelled rows, and this training has none"):
         asked.adapt(TASK)
+
+
+@pytest.mark.parametrize("strategy", [MeanTeacher, DSBN, M3SDA])
+def test_what_is_judged_is_what_would_be_deployed(strategy: Any) -> None:
+    """Teachers, branches and committees of heads are not the network that is trained."""
+    name, few = "information-maximisation", Training(steps=6, schedule="constant", lr=0.3)
+    task = replace(TASK, sources=(TASK.source.take(slice(0, None, 2)), TASK.source))
+    how = replace(few, validator=name, looks=1)
+    adapted = strategy(network=MLP(widths=(4,)), training=how).adapt(task)
+    evidence = Evidence(adapted=adapted, target=TASK.target)
+    deployed = judge(InformationMaximisation(), evidence)
+    assert adapted.diagnostics["training"][name] == pytest.approx(deployed, abs=1e-6)
