@@ -16,7 +16,8 @@ from isthmus.learners.ranks import Ranks, process_group
 from isthmus.testing.domains import series
 from isthmus_alignment.deep.dann import DANN
 
-SHORT = {"optimiser": "sgd", "weight_decay": 0.0, "clip": 1.0}
+LOOKS = {"validator": "information-maximisation", "looks": 5, "patience": 2}
+SHORT = {"optimiser": "sgd", "weight_decay": 0.0, "clip": 1.0, **LOOKS}
 
 
 # Without batch statistics, and nothing at random: rows do not meet.
