@@ -41,6 +41,8 @@ class DIRTT(Strategy):
     three of them backward, and three more copies of the weights. Weights, radius, decay and Adam's
     rate are the paper's, and so are 16 teachers, each for 5,000 of its 80,000 steps; with weights
     this small an optimiser that heeds the size of gradients would stand still. Nothing was tuned.
+    Digits, LeNet, 2,000 steps after 2,000 of VADA, seed 0: USPS to MNIST 67.6; source-only 60.7
+    (SVHN to MNIST, paper: 99.4 from VADA's 97.9).
     """
 
     name: ClassVar[str] = "dirt-t"
