@@ -1,9 +1,21 @@
-"""The folder for what is costly to make again and harmless to lose."""
+"""What is costly to make again and harmless to lose: its folder, and vectors in files there."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import rows
+
+ASKED = 500  # keys per question; SQLite bounds the number of parameters
+
+Array = NDArray[np.float32]
 
 
 def kept_folder() -> Path | None:
@@ -12,3 +24,63 @@ def kept_folder() -> Path | None:
     if chosen is None:
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "isthmus"
     return Path(chosen).expanduser() if chosen else None
+
+
+class KeptVectors:
+    """Vectors by key in a SQLite file; without one it knows nothing and keeps nothing."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.path = Path()
+        self.db: sqlite3.Connection | None = None
+
+    @property
+    def usable(self) -> bool:
+        return self.db is not None
+
+    def open(self, path: Path) -> None:
+        self.path = path
+        with self._trouble():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.db = sqlite3.connect(path, timeout=60)
+            self.db.execute("CREATE TABLE IF NOT EXISTS kept (key INTEGER PRIMARY KEY, v BLOB)")
+
+    def read(self, keys: NDArray[np.int64], out: Array) -> NDArray[np.bool_]:
+        """Fill the rows of ``out`` (n, d) that are known, and say which, bool (n,)."""
+        found = np.zeros(len(keys), bool)
+        if self.db is None:
+            return found
+        size = out.shape[1] * out.itemsize
+        with self._trouble():
+            for part in rows.chunks(len(keys), ASKED):
+                asked = keys[part].tolist()
+                marks = ",".join("?" * len(asked))
+                known = dict(
+                    self.db.execute(f"SELECT key, v FROM kept WHERE key IN ({marks})", asked)
+                )
+                hits = [i for i, k in enumerate(asked) if len(known.get(k, b"")) == size]
+                if hits:
+                    at = part.start + np.array(hits)
+                    out[at] = np.stack([np.frombuffer(known[asked[i]], "<f4") for i in hits])
+                    found[at] = True
+        return found
+
+    def write(self, keys: NDArray[np.int64], vectors: Array) -> None:
+        if self.db is None:
+            return
+        pairs = zip(keys.tolist(), (v.tobytes() for v in vectors.astype("<f4")), strict=True)
+        with self._trouble(), self.db as transaction:
+            transaction.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", pairs)
+
+    def close(self) -> None:
+        if self.db is not None:
+            self.db.close()
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            self.db = None
+            self.say(f"features are not kept: {self.path}: {error}")

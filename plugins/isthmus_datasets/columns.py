@@ -21,27 +21,22 @@ OPTIONS = {
 }
 
 
-def domain_of(name: str, columns: Mapping[str, NDArray[Any]], location: Location) -> Domain:
+def domain_of(
+    name: str,
+    columns: Mapping[str, NDArray[Any]],
+    location: Location,
+    x: NDArray[np.float32] | None = None,
+) -> Domain:
     """Return a table domain of the columns (n,), Labelled where the option ``label`` is given.
 
-    Numbers and booleans become float32 features, NaN where blank; a text feature is refused.
+    Its features are ``x`` (n, d), or where None the other columns.
     """
-    labels = _known(name, columns, location, "label")
+    labels = known_columns(name, columns, location, "label")
     task = choice(location, "task", ("classes", "regression"), "")
-    left_out = {*labels, *_known(name, columns, location, "drop")}
-    features = {c: v for c, v in columns.items() if c not in left_out}
-    if text := [c for c, v in features.items() if v.dtype.kind not in "biuf"]:
-        sample = features[text[0]]
-        raise BadInput(
-            f"{name}: column {text[0]!r} holds text, such as {str(sample[0])!r}; "
-            "features must be numbers",
-            hint=f"leave it out with #drop={','.join(text)}, or encode it as numbers first",
-        )
-    if not features:
-        raise BadInput(f"{name}: no feature column is left beside {', '.join(sorted(left_out))}")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        x = np.stack([v.astype(np.float32) for v in features.values()], axis=1)
-    bare = Schema(kind="table", shape=x.shape[1:], features=tuple(features))
+    if x is None:
+        x, bare = _features(name, columns, labels, location)
+    else:
+        bare = Schema(kind="table", shape=x.shape[1:])
     if not labels:
         if task:
             raise BadInput(f"{name}: task={task} needs a label column", hint="add label=COLUMN")
@@ -62,7 +57,27 @@ def domain_of(name: str, columns: Mapping[str, NDArray[Any]], location: Location
     return Labelled(name=name, schema=schema, x=x, y=ids.astype(np.int64).reshape(-1))
 
 
-def _known(
+def _features(
+    name: str, columns: Mapping[str, NDArray[Any]], labels: list[str], location: Location
+) -> tuple[NDArray[np.float32], Schema]:
+    """Numbers and booleans become float32 features, NaN where blank; a text feature is refused."""
+    left_out = {*labels, *known_columns(name, columns, location, "drop")}
+    features = {c: v for c, v in columns.items() if c not in left_out}
+    if text := [c for c, v in features.items() if v.dtype.kind not in "biuf"]:
+        sample = features[text[0]]
+        raise BadInput(
+            f"{name}: column {text[0]!r} holds text, such as {str(sample[0])!r}; "
+            "features must be numbers",
+            hint=f"leave it out with #drop={','.join(text)}, or encode it as numbers first",
+        )
+    if not features:
+        raise BadInput(f"{name}: no feature column is left beside {', '.join(sorted(left_out))}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        x = np.stack([v.astype(np.float32) for v in features.values()], axis=1)
+    return x, Schema(kind="table", shape=x.shape[1:], features=tuple(features))
+
+
+def known_columns(
     name: str, columns: Mapping[str, NDArray[Any]], location: Location, key: str
 ) -> list[str]:
     whole = location.options.get(key, "")

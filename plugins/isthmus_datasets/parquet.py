@@ -25,10 +25,11 @@ class Parquet(Dataset):
     def load(self, location: Location) -> Domain:
         self.check(location)
         path = location.find()
-        return domain_of(path.stem, _columns(path), location)
+        return domain_of(path.stem, read_columns(path), location)
 
 
-def _columns(path: Path) -> dict[str, NDArray[Any]]:
+def read_columns(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the columns (n,) of a file by name."""
     try:
         import pyarrow as pa
         from pyarrow import parquet

@@ -13,5 +13,6 @@ def isthmus_datasets() -> list[type[Dataset]]:
     from isthmus_datasets.images import Images
     from isthmus_datasets.npz import Npz
     from isthmus_datasets.parquet import Parquet
+    from isthmus_datasets.text import Text
 
-    return [Csv, Digits, Images, Npz, Parquet]
+    return [Csv, Digits, Images, Npz, Parquet, Text]

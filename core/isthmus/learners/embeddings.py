@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +18,12 @@ from numpy.typing import NDArray
 
 from isthmus import rows
 from isthmus.artefact import as_tensor
-from isthmus.kept import kept_folder
+from isthmus.kept import KeptVectors, kept_folder
 from isthmus.learners.backbones import Pretrained
 from isthmus.learners.network import Network
 from isthmus.strategy import Run
 
 CHUNK = 64  # images per forward pass, and per transaction
-ASKED = 500  # keys per question; SQLite bounds the number of parameters
 
 Array = NDArray[np.float32]
 
@@ -51,69 +48,9 @@ def embed(net: Network, x: Any, run: Run, name: str) -> Array:
     return out
 
 
-class _Kept:
-    """Vectors by key in a SQLite file; without one it knows nothing and keeps nothing."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
-        self.path = Path()
-        self.db: sqlite3.Connection | None = None
-
-    @property
-    def usable(self) -> bool:
-        return self.db is not None
-
-    def open(self, path: Path) -> None:
-        self.path = path
-        with self._trouble():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.db = sqlite3.connect(path, timeout=60)
-            self.db.execute("CREATE TABLE IF NOT EXISTS kept (key INTEGER PRIMARY KEY, v BLOB)")
-
-    def read(self, keys: NDArray[np.int64], out: Array) -> NDArray[np.bool_]:
-        """Fill the rows of ``out`` (n, d) that are known, and say which, bool (n,)."""
-        found = np.zeros(len(keys), bool)
-        if self.db is None:
-            return found
-        size = out.shape[1] * out.itemsize
-        with self._trouble():
-            for part in rows.chunks(len(keys), ASKED):
-                asked = keys[part].tolist()
-                marks = ",".join("?" * len(asked))
-                known = dict(
-                    self.db.execute(f"SELECT key, v FROM kept WHERE key IN ({marks})", asked)
-                )
-                hits = [i for i, k in enumerate(asked) if len(known.get(k, b"")) == size]
-                if hits:
-                    at = part.start + np.array(hits)
-                    out[at] = np.stack([np.frombuffer(known[asked[i]], "<f4") for i in hits])
-                    found[at] = True
-        return found
-
-    def write(self, keys: NDArray[np.int64], vectors: Array) -> None:
-        if self.db is None:
-            return
-        pairs = zip(keys.tolist(), (v.tobytes() for v in vectors.astype("<f4")), strict=True)
-        with self._trouble(), self.db as transaction:
-            transaction.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", pairs)
-
-    def close(self) -> None:
-        if self.db is not None:
-            self.db.close()
-
-    @contextmanager
-    def _trouble(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
-            self.close()
-            self.db = None
-            self.say(f"features are not kept: {self.path}: {error}")
-
-
 @contextmanager
-def _opened(net: Network, x: Any, run: Run) -> Iterator[_Kept]:
-    kept, folder = _Kept(run.say), kept_folder()
+def _opened(net: Network, x: Any, run: Run) -> Iterator[KeptVectors]:
+    kept, folder = KeptVectors(run.say), kept_folder()
     if folder is not None and _pretrained(net):
         kept.open(folder / "embeddings" / f"{_digest(net, x)}.sqlite")
     try:
