@@ -41,6 +41,12 @@ class Worker:
         return found
 
 
+def environment(threads: int) -> dict[str, str]:
+    """Return the variables of a child, which has so many threads."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return env | {f"{name}_NUM_THREADS": str(threads) for name in THREADS}
+
+
 @contextmanager
 def workers(
     libraries: Iterable[str], root: Path, threads: int, kind: str = "from"
@@ -49,8 +55,7 @@ def workers(
 
     ``kind`` names the methods: ``from`` maps rows, ``weights`` weights them.
     """
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    env |= {f"{name}_NUM_THREADS": str(threads) for name in THREADS}
+    env = environment(threads)
     env |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     env |= {f"TF_NUM_{kind}_THREADS": str(threads) for kind in ("INTRAOP", "INTEROP")}
     log = root / "worker.log"
@@ -91,6 +96,9 @@ class Ledger:
             for line in self.path.read_text().splitlines():
                 record = json.loads(line)
                 self.records[_key(record["cell"])] = record
+
+    def has(self, cell: Record) -> bool:
+        return _key(cell) in self.records
 
     def fill(self, worker: Worker, cell: Record) -> Record:
         """Return the record of a cell, measured now if there is none.
