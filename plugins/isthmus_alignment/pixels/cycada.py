@@ -46,6 +46,8 @@ class CyCADA(Strategy):
     authors' code for digits, but for a target look that counts twice; without their pool of old
     translations and their critic of features, and translators begin as the identity, so that few
     steps do. Adam's rate is five times theirs for as few, chosen with target labels in view.
+    Digits, LeNet, last step, seed 0: USPS to MNIST 72.7; source-only 60.7 (paper, pixels alone and
+    many more steps: 96.4 from 69.6).
     """
 
     name: ClassVar[str] = "cycada"
