@@ -34,8 +34,8 @@ class MeanTeacher(Strategy):
     of the target alone, and is deployed. Cost: forward passes of three views, two of them backward,
     and a second copy of the weights. Weights, threshold, decay and Adam's rate are those of the
     authors' code; their views are mild affine ones, ours fixmatch's without the hole, and they
-    train 300 epochs of 256 rows. Nothing was tuned. Digits: not measured (paper: MNIST to USPS
-    98.2, back 99.5).
+    train 300 epochs of 256 rows. Nothing was tuned. Digits, LeNet, 2,000 steps, seed 0: USPS to
+    MNIST 95.5; source-only 60.7 (paper: 99.5, and MNIST to USPS 98.2).
     """
 
     name: ClassVar[str] = "mean-teacher"
