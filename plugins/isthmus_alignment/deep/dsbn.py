@@ -38,8 +38,8 @@ class DSBN(Strategy):
     predictions p1 of stage 1. The target's branch is deployed, the source's kept for source rows.
     Cost: two stages, each a pass of both domains, and stage 1's target branch once more. Settings
     are MSTN's and the schedule DANN's; the authors' other first stage, CPUA, is left out, and so is
-    a branch for each of several sources, which are pooled. Nothing was tuned; digits are not
-    measured.
+    a branch for each of several sources, which are pooled. Nothing was tuned. Digits, LeNet, 2,000
+    steps of each stage, seed 0: USPS to MNIST 97.2; source-only 60.7. The paper has no digits.
     """
 
     name: ClassVar[str] = "dsbn"
