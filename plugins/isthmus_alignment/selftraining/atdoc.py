@@ -34,7 +34,8 @@ class ATDOC(Strategy):
     weight done sum_i q_i CE_i / sum_i q_i. Cost: two forward passes of the target; per step b m
     width for neighbours among m target rows, and m (width + classes) of memory. Weight and 5
     neighbours are the authors'; without their smoothed labels. Nothing was tuned. Digits, LeNet,
-    last step, seed 0: MNIST to USPS 93.5; source-only 76.2. The paper has no digits.
+    last step, seed 0: MNIST to USPS 93.5, back 87.6; source-only 76.2, 60.7. The paper has no
+    digits.
     """
 
     name: ClassVar[str] = "atdoc"
