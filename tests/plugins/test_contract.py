@@ -36,7 +36,8 @@ def cheap(strategy: Strategy, steps: int = STEPS) -> Strategy:
     dotted = [p["name"] for p in parameters(strategy)]
     steps //= SHARED.get(strategy.name, 1)
     short = {name: steps for name in dotted if name.endswith(".steps")}
-    short |= {name: n for name, n in (("encoder_steps", 1), ("width", 4)) if name in dotted}
+    short |= {name: 1 for name in dotted if name == "encoder_steps"}
+    short |= {"width": 4} if "translation.steps" in dotted else {}  # of translators
     recipe = configure(type(strategy), short)
     needs_network = strategy.needs.kinds - {"table"}
     if "learner" in dotted and recipe.learner is None and needs_network:
