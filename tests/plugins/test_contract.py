@@ -35,7 +35,8 @@ def cheap(strategy: Strategy, steps: int = STEPS) -> Strategy:
     """Return the strategy with every training cut short, whatever the strategy calls it."""
     dotted = [p["name"] for p in parameters(strategy)]
     steps //= SHARED.get(strategy.name, 1)
-    short = {name: steps for name in dotted if name.endswith(".steps")}
+    trainings = tuple(f"{stage}.steps" for stage in ("training", "pretraining", "translation"))
+    short = {name: steps for name in dotted if name.endswith(trainings)}
     short |= {name: 1 for name in dotted if name == "encoder_steps"}
     short |= {"width": 4} if "translation.steps" in dotted else {}  # of translators
     recipe = configure(type(strategy), short)
