@@ -13,7 +13,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class IsthmusError(Exception):
@@ -58,6 +59,15 @@ class ProviderUnavailable(IsthmusError):
     """The machine lacks what was asked for: a GPU, a library, a network."""
 
     exit = 4
+
+
+@contextmanager
+def importing(extra: str, lack: str) -> Iterator[None]:
+    """Import a package of an extra; where it is missing, say ``lack`` and how to install it."""
+    try:
+        yield
+    except ImportError as error:
+        raise ProviderUnavailable(lack, hint=f"pip install 'isthmus[{extra}]'") from error
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,14 @@ def kept_folder() -> Path | None:
     if chosen is None:
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "isthmus"
     return Path(chosen).expanduser() if chosen else None
+
+
+def digest_of(said: str, state: Iterable[tuple[str, Any]]) -> str:
+    """Return what names a file of vectors: what made them in words, and the tensors that did."""
+    h = hashlib.sha256(said.encode())
+    for name, value in state:
+        h.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return h.hexdigest()[:32]
 
 
 class KeptVectors:
@@ -71,6 +81,24 @@ class KeptVectors:
         pairs = zip(keys.tolist(), (v.tobytes() for v in vectors.astype("<f4")), strict=True)
         with self._trouble(), self.db as transaction:
             transaction.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", pairs)
+
+    def fill(
+        self,
+        keys: NDArray[np.int64],
+        out: Array,
+        chunk: int,
+        compute: Callable[[NDArray[np.int64]], Any],
+    ) -> Iterator[int]:
+        """Fill ``out`` (n, d) with what is kept, and else what ``compute`` gives for places (b,).
+
+        Yield how many rows are done: after what is kept, and after each chunk.
+        """
+        missing = np.flatnonzero(~self.read(keys, out))
+        for part in rows.chunks(len(missing), chunk):
+            if len(at := missing[part]):
+                out[at] = compute(at)
+                self.write(keys[at], out[at])
+            yield len(out) - len(missing) + part.stop
 
     def close(self) -> None:
         if self.db is not None:

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import files, rows
+from isthmus import files
 from isthmus.dataset import Dataset, Location
 from isthmus.domain import Domain
-from isthmus.errors import BadInput, ProviderUnavailable
-from isthmus.kept import KeptVectors, kept_folder
+from isthmus.errors import BadInput, ProviderUnavailable, importing
+from isthmus.kept import KeptVectors, digest_of, kept_folder
 from isthmus_datasets.columns import OPTIONS, domain_of, known_columns
 from isthmus_datasets.parquet import read_columns
 
@@ -59,28 +59,24 @@ def embed(texts: list[str], name: str) -> NDArray[np.float32]:
     out = np.empty((len(texts), model.get_embedding_dimension()), np.float32)
     digests = [hashlib.blake2b(t.encode(), digest_size=8).digest() for t in texts]
     keys = np.frombuffer(b"".join(digests), "<i8")
+
+    def vectors(at: NDArray[np.int64]) -> Any:
+        return model.encode([texts[i] for i in at], show_progress_bar=False)
+
     kept = KeptVectors(lambda sentence: None)
     if folder := kept_folder():
         kept.open(folder / "texts" / f"{_digest(model)}.sqlite")
     try:
-        missing = np.flatnonzero(~kept.read(keys, out))
-        for part in rows.chunks(len(missing), CHUNK):
-            if len(at := missing[part]):
-                out[at] = model.encode([texts[i] for i in at], show_progress_bar=False)
-                kept.write(keys[at], out[at])
+        for _ in kept.fill(keys, out, CHUNK, vectors):
+            pass
     finally:
         kept.close()
     return out
 
 
 def _model(name: str) -> Any:
-    try:
+    with importing("text", "embedding texts needs sentence-transformers, which is not installed"):
         from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise ProviderUnavailable(
-            "embedding texts needs sentence-transformers, which is not installed",
-            hint="pip install 'isthmus[text]'",
-        ) from error
     folder = Path(name).expanduser()
     try:
         return SentenceTransformer(str(folder) if folder.is_dir() else name)
@@ -93,7 +89,5 @@ def _model(name: str) -> Any:
 
 def _digest(model: Any) -> str:
     """Return what fixes the vectors of given texts: weights, vocabulary and length."""
-    h = hashlib.sha256(repr((model, sorted(model.tokenizer.get_vocab().items()))).encode())
-    for name, value in sorted(model.state_dict().items()):
-        h.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return h.hexdigest()[:32]
+    said = repr((model, sorted(model.tokenizer.get_vocab().items())))
+    return digest_of(said, sorted(model.state_dict().items()))

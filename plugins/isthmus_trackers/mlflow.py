@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import ProviderUnavailable
+from isthmus.errors import importing
 from isthmus.tracking import Tracker
 from isthmus_trackers.flat import flat, numbers
 
@@ -28,14 +28,10 @@ class MLflow(Tracker):
     summary = "a run on an MLflow server, or in its folder"
 
     def begin(self, out: Path, where: str | None, record: Mapping[str, Any]) -> None:
-        try:
+        with importing("mlflow", "mlflow is not installed"):
             from mlflow import MlflowClient
             from mlflow.entities import Param
             from mlflow.environment_variables import MLFLOW_EXPERIMENT_NAME
-        except ImportError as error:
-            raise ProviderUnavailable(
-                "mlflow is not installed", hint="pip install 'isthmus[mlflow]'"
-            ) from error
         self.client = MlflowClient(tracking_uri=where)
         wanted = MLFLOW_EXPERIMENT_NAME.get() or "isthmus"
         known = self.client.get_experiment_by_name(wanted)

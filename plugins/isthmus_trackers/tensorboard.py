@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from isthmus.errors import ProviderUnavailable
+from isthmus.errors import importing
 from isthmus.tracking import Tracker
 from isthmus_trackers.flat import numbers
 
@@ -23,12 +23,8 @@ class TensorBoard(Tracker):
     summary = "event files for tensorboard --logdir"
 
     def begin(self, out: Path, where: str | None, record: Mapping[str, Any]) -> None:
-        try:
+        with importing("tensorboard", "tensorboard is not installed"):
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ProviderUnavailable(
-                "tensorboard is not installed", hint="pip install 'isthmus[tensorboard]'"
-            ) from error
         folder = Path(where) if where else out.parent / "tensorboard" / out.name
         self.writer = SummaryWriter(str(folder))
         self.writer.add_text("record", f"```\n{json.dumps(record, indent=2)}\n```")

@@ -6,7 +6,6 @@ serves any domain, split, seed and order of rows, and a killed run goes on where
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from isthmus import rows
 from isthmus.artefact import as_tensor
-from isthmus.kept import KeptVectors, kept_folder
+from isthmus.kept import KeptVectors, digest_of, kept_folder
 from isthmus.learners.backbones import Pretrained
 from isthmus.learners.network import Network
 from isthmus.strategy import Run
@@ -38,13 +37,13 @@ def embed(net: Network, x: Any, run: Run, name: str) -> Array:
     out = np.empty((n, width), np.float32)
     with torch.inference_mode(), _opened(net, x, run) as kept:
         keys = rows.row_keys(x).view(np.int64) if kept.usable else np.zeros(n, np.int64)
-        missing = np.flatnonzero(~kept.read(keys, out))
-        for part in rows.chunks(len(missing), CHUNK):
-            if len(at := missing[part]):
-                images = as_tensor(rows.take(x, at)[:]).to(net.head.weight.device)
-                out[at] = net.encode(net.prepare(images)).float().cpu().numpy()
-                kept.write(keys[at], out[at])
-            run.progress(f"embed {name}", n - len(missing) + part.stop, n)
+
+        def features(at: NDArray[np.int64]) -> Array:
+            images = as_tensor(rows.take(x, at)[:]).to(net.head.weight.device)
+            return np.asarray(net.encode(net.prepare(images)).float().cpu().numpy())
+
+        for done in kept.fill(keys, out, CHUNK, features):
+            run.progress(f"embed {name}", done, n)
     return out
 
 
@@ -70,8 +69,5 @@ def _digest(net: Network, x: Any) -> str:
     sizes = (*raw.shape[1:], *x.shape[1:], str(raw.dtype) if isinstance(raw, np.ndarray) else "")
     made = [net.settings()["architecture"], net.preprocessing(), sizes]
     where = [net.head.weight.device.type, torch.__version__]
-    h = hashlib.sha256(json.dumps(made + where).encode())
-    for name, value in net.state_dict().items():
-        if not name.startswith("head."):
-            h.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return h.hexdigest()[:32]
+    encoder = ((k, v) for k, v in net.state_dict().items() if not k.startswith("head."))
+    return digest_of(json.dumps(made + where), encoder)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from isthmus.errors import BadInput, ProviderUnavailable, UnsupportedTask, nearest
+from isthmus.errors import BadInput, ProviderUnavailable, UnsupportedTask, importing, nearest
 
 
 def plain(name: str) -> nn.Module:
@@ -47,10 +47,7 @@ def download(name: str) -> dict[str, Tensor]:
 
 
 def _timm() -> Any:
-    try:
+    with importing("timm", "timm is not installed"):
         import timm
-    except ImportError as error:
-        raise ProviderUnavailable(
-            "timm is not installed", hint="pip install 'isthmus[timm]'"
-        ) from error
-    return timm
+
+        return timm
