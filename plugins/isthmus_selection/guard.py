@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.domain import Predictions
+from isthmus.learners.sharpness import sharpness
 
 LEAST = 1e-6  # a probability is at least this before its logarithm
 TWINS = 8  # how fast candidates that answer alike come to share one voice
@@ -128,19 +129,15 @@ def voices(target: Sequence[Predictions]) -> Floats:
 
 def temperature(p: Predictions, y: NDArray[np.int64]) -> float:
     """Return the T > 0 that minimises the log loss of softmax(ln p / T) for labels ``y``."""
-    from scipy.optimize import minimize_scalar
-
-    rows = np.arange(len(y))
-
-    def loss(log_t: float) -> float:
-        return float(-np.log(tempered(p, math.exp(log_t))[rows, y].clip(LEAST)).mean())
-
-    found = minimize_scalar(loss, bounds=(-2.0, 4.0), method="bounded")
-    return math.exp(float(found.x))
+    return 1 / sharpness(_logs(p), y, least=math.exp(-4), most=math.exp(2))
 
 
 def tempered(p: Predictions, t: float) -> Floats:
     """Return softmax(ln p / t) of probabilities (n, classes)."""
-    z = np.log(np.asarray(p, np.float64).clip(LEAST)) / t
-    z = np.exp(z - z.max(1, keepdims=True))
-    return np.asarray(z / z.sum(1, keepdims=True))
+    from scipy.special import softmax
+
+    return np.asarray(softmax(_logs(p) / t, axis=1))
+
+
+def _logs(p: Predictions) -> Floats:
+    return np.log(np.asarray(p, np.float64).clip(LEAST))

@@ -27,6 +27,7 @@ from isthmus.learners.learner import Learner, canonical_rows
 from isthmus.learners.linear import ABSENT, LinearPart
 from isthmus.learners.mapped import Map
 from isthmus.learners.scaling import moments, scales
+from isthmus.learners.sharpness import sharpness
 from isthmus.strategy import Run
 
 Array = NDArray[np.float64]
@@ -35,7 +36,7 @@ LARGEST = 4000  # rows whose kernel values with each other are held at once
 LANDMARKS = 500  # that stand for more rows
 NULL = 1e-6  # share of the largest eigenvalue below which a direction of landmarks is rounding
 FOLDS = 3
-SHARPEST = 20.0  # held-out rows that are all right would have it infinite
+SHARPEST = 20.0  # what scores are multiplied with at most
 TOLERANCE, STEPS = 1e-4, 10_000  # of the solvers
 EPSILON = 0.1  # error that costs nothing, in deviations of the output
 
@@ -156,7 +157,10 @@ def _machines(
         inside, outside = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
         part, b = _against_the_rest(solver, z, y, w, inside, seen)
         held[outside] = z[outside] @ part + b
-    sharp = _sharpness(held, np.searchsorted(seen, y), w)
+    # 1 is as likely beforehand as half a row that says so.
+    sharp = sharpness(
+        held, np.searchsorted(seen, y), w, least=1 / SHARPEST, most=SHARPEST, prior=1.0
+    )
     coef[:, seen], bias[seen] = _against_the_rest(solver, z, y, w, everything, seen)
     coef, bias[seen] = sharp * coef, sharp * bias[seen]
     return coef, bias, {"temperature": 1 / sharp}
@@ -187,24 +191,6 @@ def _folds(x: Any, y: Labels) -> NDArray[np.int64]:
     for c in np.unique(y):
         fold[y == c] = np.unique(keys[y == c], return_inverse=True)[1] % FOLDS
     return fold
-
-
-def _sharpness(scores: Array, y: Labels, w: Array) -> float:
-    """Return the factor at which softmax(factor · scores) (n, k) best foretells ``y``.
-
-    1 is as likely beforehand as half a row that says so.
-    """
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    own = scores[np.arange(len(y)), y]
-
-    def loss(log: float) -> float:
-        factor = np.exp(log)
-        return float(w @ (logsumexp(factor * scores, axis=1) - factor * own)) + log**2 / 2
-
-    limits = (-np.log(SHARPEST), np.log(SHARPEST))
-    return float(np.exp(minimize_scalar(loss, bounds=limits, method="bounded").x))
 
 
 def _bandwidth(x: Array, w: Array) -> float:

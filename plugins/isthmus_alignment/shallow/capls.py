@@ -17,9 +17,9 @@ from isthmus.artefact import TorchAdapted
 from isthmus.learners.kernel_mapped import UnitRows
 from isthmus.learners.linear import ABSENT, LinearPart
 from isthmus.learners.mapped import Map
+from isthmus.learners.sharpness import sharpness
 from isthmus_alignment.limits import at_least_one
 from isthmus_alignment.shallow.locality import Labels, belief, class_means, label_by_projection
-from isthmus_alignment.shallow.meda import sharpness
 from isthmus_alignment.shallow.pair import deploy, read_pair, spanned
 
 Array = NDArray[np.float64]

@@ -18,9 +18,9 @@ from isthmus.artefact import TorchAdapted
 from isthmus.learners.linear import ABSENT, LinearPart
 from isthmus.learners.mapped import Map, mapped
 from isthmus.learners.scaling import scales
+from isthmus.learners.sharpness import sharpness
 from isthmus_alignment.limits import above_zero, at_least_one
 from isthmus_alignment.shallow.confident import highest
-from isthmus_alignment.shallow.meda import sharpness
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -19,6 +19,7 @@ from isthmus.artefact import TorchAdapted
 from isthmus.learners.kernel_mapped import Kernel, Step, UnitRows
 from isthmus.learners.linear import ABSENT, LinearPart
 from isthmus.learners.neighbours import NearestNeighbours
+from isthmus.learners.sharpness import sharpness
 from isthmus_alignment.limits import a_share_if_given, above_zero, at_least_one, from_zero
 from isthmus_alignment.shallow.balance import estimated_balance
 from isthmus_alignment.shallow.contrasts import balanced
@@ -29,7 +30,6 @@ from isthmus_alignment.shallow.pair import deploy, learn, read_pair, times, unit
 Array = NDArray[np.float64]
 
 BANDWIDTH = 1.0  # of the kernel, in lengths of a row: the authors' choice
-SHARPEST = 100.0  # what scores, which are between 0 and 1, are multiplied with at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +149,3 @@ def laplacian(z: Array, neighbours: int) -> Any:
     degree = np.asarray(w.sum(1)).ravel()
     root = sparse.diags(1 / np.sqrt(np.where(degree > 0, degree, 1.0)))
     return sparse.eye(n, format="csr") - root @ w @ root
-
-
-def sharpness(scores: Array, y: NDArray[Any]) -> float:
-    """Return the factor at which softmax(factor * scores) is most likely to give labels ``y``."""
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    own = scores[np.arange(len(y)), y]
-
-    def loss(log: float) -> float:
-        factor = np.exp(log)
-        return float((logsumexp(factor * scores, axis=1) - factor * own).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(0, np.log(SHARPEST)), method="bounded").x))

@@ -17,7 +17,7 @@ from isthmus.learners.kernel_mapped import Kernel
 from isthmus_alignment.shallow import features
 from isthmus_alignment.shallow.contrasts import balanced
 from isthmus_alignment.shallow.gfk import geodesic_map
-from isthmus_alignment.shallow.meda import MEDA, Scores, laplacian, sharpness
+from isthmus_alignment.shallow.meda import MEDA, Scores, laplacian
 
 Draw = Callable[..., tuple[Task, Labelled]]
 SEED = np.random.default_rng
@@ -120,14 +120,6 @@ def test_follows_the_papers_algorithm(seed: int, shifted: Draw) -> None:
     adapted = MEDA(components=5, iterations=3, balance=0.5).adapt(task)
     np.testing.assert_array_equal(adapted.predict(target.x).argmax(1), pseudo)
     assert not np.array_equal(first, pseudo)
-
-
-def test_probabilities_are_as_sharp_as_the_sources_labels_allow() -> None:
-    rng = SEED(3)
-    logits = rng.normal(size=(4000, 3))
-    p = np.exp(5 * logits) / np.exp(5 * logits).sum(1, keepdims=True)
-    y = (rng.random((4000, 1)) > p.cumsum(1)).sum(1)
-    assert sharpness(logits, y) == pytest.approx(5, rel=0.1)
 
 
 def test_a_class_without_source_rows_is_never_predicted(shifted: Draw) -> None:
