@@ -82,9 +82,8 @@ def build(
 
 def _shorter(strategy: Strategy, task: Task, steps: int) -> dict[str, object]:
     names = [p["name"] for p in parameters(strategy)]
-    given: dict[str, object] = {
-        n: steps for n in names if n.split(".")[-2:] == ["training", "steps"]
-    }
+    stages = ("training.steps", "translation.steps")  # and every pretraining
+    given: dict[str, object] = {n: steps for n in names if n.endswith(stages)}
     if not given and "learner" in names and task.schema.kind != "table":
         given = {"learner": "neural", "learner.training.steps": steps}
     return given

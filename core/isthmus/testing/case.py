@@ -44,7 +44,7 @@ class Case:
     strategy: Strategy
     kind: str
     make: Maker
-    brief: Strategy | None = None  # trains for less: enough where only a crash is looked for
+    brief: Strategy | None = None  # trains for less: enough to see a crash, or a difference
 
     @property
     def made(self) -> tuple[Task, Labelled]:
@@ -91,18 +91,19 @@ class Case:
     def adapt_briefly(self, task: Task) -> Adapted:
         return (self.brief or self.strategy).adapt(task, Run())
 
-    def trace(self, device: str = "cpu") -> Trace:
+    def trace(self, device: str = "cpu", strategy: Strategy | None = None) -> Trace:
+        strategy = strategy or self.strategy
         task, heldout = self.made
         logged: list[tuple[int, dict[str, float]]] = []
         gradients: dict[str, float] = {}
-        inputs, settings = _inputs(task, heldout), _settings(self.strategy)
+        inputs, settings = _inputs(task, heldout), _settings(strategy)
         randomness = _randomness()
         run = Run(
             device=device,
             log=lambda step, values: logged.append((step, dict(values))),
             watch=_watcher(gradients),
         )
-        adapted = self.strategy.adapt(task, run)
+        adapted = strategy.adapt(task, run)
         p = adapted.predict(heldout.x)
         randomness_moved = _randomness() != randomness
         return Trace(
@@ -114,7 +115,7 @@ class Case:
             gradients=gradients,
             inputs_moved=_inputs(task, heldout) != inputs,
             randomness_moved=randomness_moved,
-            strategy_moved=_settings(self.strategy) != settings,
+            strategy_moved=_settings(strategy) != settings,
         )
 
     @cached_property
@@ -122,11 +123,16 @@ class Case:
         return self.trace()
 
     @cached_property
+    def short(self) -> Trace:
+        """The first again, by the brief strategy if there is one."""
+        return self.trace(strategy=self.brief) if self.brief else self.first
+
+    @cached_property
     def second(self) -> Trace:
-        """The same again, after the caller's own random state has moved on."""
-        _ = self.first
+        """The short one again, after the caller's own random state has moved on."""
+        _ = self.short
         with _later_randomness():
-            return self.trace()
+            return self.trace(strategy=self.brief)
 
     @cached_property
     def score(self) -> float:

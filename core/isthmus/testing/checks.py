@@ -123,8 +123,8 @@ def check_takes_what_it_declares(case: Case) -> None:
 def check_ignores_the_target(case: Case) -> None:
     """``needs`` may promise not to look at the target: any other gives the same model."""
     task, other = case.made[0], case.other.target
-    p = case.adapt(dataclasses.replace(task, target=other)).predict(case.first.heldout.x)
-    gap = _gap(p, case.first.predictions, case)
+    p = case.adapt_briefly(dataclasses.replace(task, target=other)).predict(case.first.heldout.x)
+    gap = _gap(p, case.short.predictions, case)
     # What moves with the same target is the fault of the seed's clause.
     assert gap <= 1e-6 + 10 * _noise(case), f"another target moves the predictions by {gap:.2e}"
 
@@ -152,7 +152,7 @@ def check_row_order_does_not_matter(case: Case) -> None:
     def shuffled(domain: Any) -> Any:
         return domain.take(rng.permutation(len(domain)))
 
-    adapted = case.adapt(
+    adapted = case.adapt_briefly(
         dataclasses.replace(
             task,
             sources=tuple(shuffled(s) for s in task.sources),
@@ -160,7 +160,7 @@ def check_row_order_does_not_matter(case: Case) -> None:
             support=None if task.support is None else shuffled(task.support),
         )
     )
-    gap = _gap(adapted.predict(heldout.x), case.first.predictions, case)
+    gap = _gap(adapted.predict(heldout.x), case.short.predictions, case)
     # What moves without a shuffle is the fault of the seed's clause.
     assert gap < SAME + 10 * _noise(case), f"shuffled rows move the predictions by {gap:.2e}"
     if isinstance(case.strategy, Reweighting):
@@ -380,7 +380,7 @@ def _gap(a: Predictions, b: Predictions, case: Case) -> float:
 
 def _noise(case: Case) -> float:
     """Return by how much two adaptations to the same task with the same seed differ."""
-    return _gap(case.second.predictions, case.first.predictions, case)
+    return _gap(case.second.predictions, case.short.predictions, case)
 
 
 def _refuses_or_predicts(case: Case, change: Callable[[Task], dict[str, Any]]) -> None:

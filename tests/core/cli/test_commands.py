@@ -304,7 +304,7 @@ def test_only_the_first_of_torchruns_processes_speaks_and_writes(isthmus, tmp_pa
 def test_a_killed_adaptation_resumes_to_the_same_weights(tmp_path):
     """SIGKILL after the first checkpoint, then the same command with --resume."""
     base = [sys.executable, "-m", "isthmus", "adapt", *PAIR, "--strategy", "dann", "--quiet"]
-    base += ["--set", "training.steps=600"]
+    base += ["--set", "training.steps=200"]
     base += ["--checkpoint-every", "0"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*base, "--out", str(tmp_path / "whole")], check=True, env=env)
@@ -323,7 +323,7 @@ def test_a_killed_adaptation_resumes_to_the_same_weights(tmp_path):
     same = (out / "weights.safetensors").read_bytes()
     assert same == (tmp_path / "whole" / "weights.safetensors").read_bytes()
     steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
-    assert steps == list(range(600))
+    assert steps == list(range(200))
     assert not (out / "checkpoint").exists()
 
 

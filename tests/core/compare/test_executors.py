@@ -9,10 +9,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from isthmus.compare.bench import Bench, Setup
+from isthmus.compare.executors import Job, cluster
 from isthmus.compare.executors.cluster import Cluster
 from isthmus.compare.executors.processes import Processes, epitaph
 from isthmus.compare.executors.serial import Serial
@@ -114,13 +117,50 @@ def test_devices_are_dealt_out_to_the_workers(monkeypatch):
     assert set(seen) == {"cuda:0", "cuda:1"}
 
 
+def test_a_cell_of_which_the_cluster_never_tells_again_is_given_up(monkeypatch):
+    """It began on a machine that is gone, and nobody answers when it is told to stop."""
+    study = parse_study({**BODY, "timeout": 0.1}, "here")
+    bench = Bench.open(Setup(study=study, third_party=False))
+    jobs = [
+        Job(number=n, task=task, seed=seed, strategy=spec, blank=bench.blank(task, seed, spec))
+        for n, (task, seed, spec) in zip(range(2), study.cells(), strict=False)
+    ]
+    silent, sound = [None], [None, replace(jobs[1].blank, status="ok")]
+
+    class Ray:
+        stopped: ClassVar = []
+        streams = dict(enumerate([silent, sound]))
+
+        def remote(self, _):
+            return self
+
+        def options(self, **_):
+            return SimpleNamespace(remote=lambda _, job: iter(self.streams[job.number]))
+
+        def wait(self, busy, timeout):
+            time.sleep(0.01)
+            return [s for s in busy if s.__length_hint__()], []
+
+        def cancel(self, stream, force):
+            self.stopped.append(stream)
+
+        def cluster_resources(self):
+            return {"CPU": 2}
+
+        put = get = staticmethod(lambda x: x)
+
+    monkeypatch.setattr(cluster, "GRACE", 0.1)
+    cells = [cell for _, cell, _ in cluster._run(Ray(), iter(jobs), bench.setup)]
+    assert [(c.status, c.seed) for c in cells] == [("ok", jobs[1].seed), ("timeout", jobs[0].seed)]
+    assert "0.1 s" in cells[1].reason
+    assert len(Ray.stopped) == 1
+
+
 def test_a_worker_refuses_data_that_are_not_those_of_the_study():
     study = parse_study(BODY, "here")
     setup = Setup(study=study, third_party=False)
     bench = Bench.open(setup)
     task, seed, spec = next(study.cells())
-    from isthmus.compare.executors import Job
-
     blank = replace(bench.blank(task, seed, spec), key="0" * 64)
     cell = work(setup, Job(number=0, task=task, seed=seed, strategy=spec, blank=blank))
     assert cell.status == "failed"

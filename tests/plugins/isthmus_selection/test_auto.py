@@ -11,9 +11,11 @@ from isthmus import Labelled, Run, Schema, Task
 from isthmus.compose import load_labelled
 from isthmus.manager import discover
 from isthmus.matching import match
+from isthmus.shift import inspect_shift
 from isthmus.strategy import Strategy
 from isthmus_alignment.shallow.coral import CORAL
 from isthmus_selection.auto import Auto, _fewer
+from isthmus_selection.contenders import contenders
 from isthmus_selection.trials import AGREEMENT, AT_SHARES, Trial, rank
 
 FEW = ("source-only", "coral", "discriminator")
@@ -140,10 +142,20 @@ def test_strategies_that_cannot_take_the_task_or_need_labels_are_left_out():
 
 def test_families_that_the_shift_speaks_against_are_left_out_unless_asked_for():
     task, _ = digits("noisy")
-    _, told, _ = adapt(Auto(steps=5), task)
-    assert "no rows to weigh" in told["left_out"]["discriminator"]
+    shift = inspect_shift(task, Run())
+    everybody = contenders(discover(third_party=False), task, (), None, None, shift)
+    assert "no rows to weigh" in everybody.unlikely["discriminator"]
+    assert {"coral", "dann"} <= set(everybody.strategies)
     _, told, _ = adapt(Auto(candidates=FEW), task)
     assert "discriminator" in {c["strategy"] for c in told["candidates"]}
+
+
+def test_every_stage_of_a_training_is_shortened():
+    task, _ = digits("noisy")
+    shift = inspect_shift(task, Run())
+    found = contenders(discover(third_party=False), task, ("shot",), None, 7, shift)
+    shot = found.strategies["shot"]
+    assert shot.training.steps == shot.pretraining.steps == 7
 
 
 def test_one_member_is_that_strategy_with_all_rows():

@@ -14,6 +14,7 @@ from isthmus.compare.executors.worker import prepare, work
 from isthmus.errors import ProviderUnavailable
 
 LOOK = 0.5  # seconds between two looks at what runs too long
+GRACE = 30.0  # seconds in which the cluster ends a cell that was stopped; it may never say so
 AHEAD = 2  # cells handed to the cluster for each that it can run: none waits for the next
 
 
@@ -54,7 +55,7 @@ def _run(ray: Any, jobs: Iterator[Job], setup: Setup) -> Iterator[tuple[Job, Cel
     shared, timeout = ray.put(setup), study.timeout
     busy: dict[Any, Job] = {}
     began: dict[Any, float] = {}  # a cell's time counts from when a worker has it
-    late: set[Any] = set()
+    late: dict[Any, float] = {}  # those that were told to stop, and when
     more = True
     while busy or more:
         while more and len(busy) < AHEAD * _slots(ray, study.threads, on_gpu):
@@ -71,10 +72,15 @@ def _run(ray: Any, jobs: Iterator[Job], setup: Setup) -> Iterator[tuple[Job, Cel
             else:
                 yield busy.pop(stream), cell, None
                 began.pop(stream, None)
-        for stream, start in began.items():
-            if timeout is not None and time.monotonic() - start > timeout and stream not in late:
-                late.add(stream)
+        now = time.monotonic()
+        for stream, start in list(began.items()):
+            if timeout is not None and now - start > timeout and stream not in late:
+                late[stream] = now
                 ray.cancel(stream, force=True)
+            elif now - late.get(stream, now) > GRACE:
+                del began[stream]
+                job = busy.pop(stream)
+                yield job, _late(job, timeout), None
 
 
 def _begin_and_work(setup: Setup, job: Job) -> Iterator[Cell | None]:
@@ -98,11 +104,15 @@ def _next(ray: Any, stream: Any, job: Job, timeout: float | None, late: bool) ->
         return cell
     except Exception as error:
         if late:
-            reason = f"took longer than the study's timeout of {timeout:g} s"
-            return replace(job.blank, status="timeout", seconds=timeout or 0.0, reason=reason)
+            return _late(job, timeout)
         if isinstance(error, ray.exceptions.RayTaskError):
             reason = str(error.cause)
         else:
             first = str(error).strip().partition("\n")[0]
             reason = f"the worker died: {type(error).__name__}: {first}"
         return replace(job.blank, status="failed", reason=reason)
+
+
+def _late(job: Job, timeout: float | None) -> Cell:
+    reason = f"took longer than the study's timeout of {timeout:g} s"
+    return replace(job.blank, status="timeout", seconds=timeout or 0.0, reason=reason)
