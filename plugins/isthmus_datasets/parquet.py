@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.dataset import Dataset, Location
 from isthmus.domain import Domain
-from isthmus.errors import BadInput, ProviderUnavailable
+from isthmus.errors import BadInput, importing
 from isthmus_datasets.columns import OPTIONS, domain_of
 
 
@@ -30,14 +30,9 @@ class Parquet(Dataset):
 
 def read_columns(path: Path) -> dict[str, NDArray[Any]]:
     """Return the columns (n,) of a file by name."""
-    try:
+    with importing("parquet", "reading Parquet files needs pyarrow, which is not installed"):
         import pyarrow as pa
         from pyarrow import parquet
-    except ImportError as error:
-        raise ProviderUnavailable(
-            "reading Parquet files needs pyarrow, which is not installed",
-            hint="pip install isthmus[parquet]",
-        ) from error
     if path.is_dir():
         raise BadInput(f"{path} is a folder, expected one Parquet file")
     try:

@@ -16,7 +16,7 @@ from isthmus.compare.cell import Cell
 from isthmus.compare.grid import grid
 from isthmus.compare.per_task import decimals, main_score, per_task
 from isthmus.compare.summary import summarise
-from isthmus.errors import BadInput
+from isthmus.errors import importing
 
 NONE = "\N{EN DASH}"
 TEXTS = ("task", "strategy", "method", "family", "group", "status", "reason", "key", "settings")
@@ -105,13 +105,9 @@ def csv_text(cells: Sequence[Cell]) -> str:
 
 def write_parquet(path: Path, cells: Sequence[Cell]) -> None:
     """Write the columns of ``cell_table``; a score that a cell has not is null."""
-    try:
+    with importing("parquet", "writing Parquet files needs pyarrow, which is not installed"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise BadInput(
-            "writing Parquet needs pyarrow", hint="pip install 'isthmus[parquet]'"
-        ) from error
     from isthmus.atomic import write_atomically
 
     types = {

@@ -12,7 +12,7 @@ import pytest
 
 from core.compare.made_up import GAINS, cell, study
 from isthmus.compare.tables import csv_text, latex, markdown, write_parquet
-from isthmus.errors import BadInput
+from isthmus.errors import ProviderUnavailable
 
 ODD = 'comma, "quote"\nnew line | pipe & per_cent % \\ ~ ^ # {x} $'
 
@@ -57,7 +57,7 @@ def test_parquet_without_its_package_says_what_to_install(tmp_path, monkeypatch)
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(ProviderUnavailable) as caught:
         write_parquet(tmp_path / "cells.parquet", odd_cells())
     assert caught.value.hint == "pip install 'isthmus[parquet]'"
     assert not (tmp_path / "cells.parquet").exists()

@@ -142,4 +142,4 @@ def test_parquet_without_pyarrow(load, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ProviderUnavailable, match="pyarrow") as caught:
         load("parquet:a.parquet")
-    assert caught.value.hint == "pip install isthmus[parquet]"
+    assert caught.value.hint == "pip install 'isthmus[parquet]'"
