@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -68,6 +68,14 @@ def importing(extra: str, lack: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ProviderUnavailable(lack, hint=f"pip install 'isthmus[{extra}]'") from error
+
+
+def require(recipe: object, what: str, wanted: Mapping[str, bool]) -> None:
+    """Refuse a recipe that breaks rules, naming them and what it has for the settings in them."""
+    if broken := [rule for rule, holds in wanted.items() if not holds]:
+        words = {word for rule in broken for word in rule.split()}
+        given = [f"{name}={value!r}" for name, value in vars(recipe).items() if name in words]
+        raise BadInput(f"{what} needs {' and '.join(broken)}, got {', '.join(given)}")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isthmus import rows
 from isthmus.artefact import Part, TorchAdapted
 from isthmus.domain import Labels, Schema
-from isthmus.errors import BadInput
+from isthmus.errors import require
 from isthmus.learners.learner import Learner, canonical_rows
 from isthmus.learners.linear import ABSENT, LinearPart
 from isthmus.learners.trees import BoostedPart, Tree
@@ -49,8 +49,7 @@ class GradientBoosting(Learner):
             "leaf >= 1": self.leaf >= 1,
             "penalty >= 0": self.penalty >= 0,
         }
-        if broken := [rule for rule, holds in wanted.items() if not holds]:
-            raise BadInput(f"gradient boosting needs {' and '.join(broken)}, got {self}")
+        require(self, "gradient boosting", wanted)
 
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
         x, y, weight = canonical_rows(rows.dense(x), y, weight)

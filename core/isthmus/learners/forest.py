@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from isthmus import rows
 from isthmus.artefact import TorchAdapted
 from isthmus.domain import Labels, Schema
-from isthmus.errors import BadInput
+from isthmus.errors import require
 from isthmus.learners.learner import Learner, canonical_rows
 from isthmus.learners.trees import ForestPart, Tree
 from isthmus.strategy import Run
@@ -49,8 +49,7 @@ class Forest(Learner):
             "depth >= 1": self.depth >= 1,
             "0 < columns <= 1": self.columns is None or 0 < self.columns <= 1,
         }
-        if broken := [rule for rule, holds in wanted.items() if not holds]:
-            raise BadInput(f"a forest needs {' and '.join(broken)}, got {self}")
+        require(self, "a forest", wanted)
 
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
         x, y, weight = canonical_rows(rows.dense(x), y, weight)

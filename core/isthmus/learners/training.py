@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from isthmus.errors import BadInput
+from isthmus.errors import require
 from isthmus.learners.augment import Augment
 
 
@@ -48,8 +48,7 @@ class Training:
             "patience >= 1": self.patience is None or self.patience >= 1,
             "a validator for patience": self.patience is None or self.validator is not None,
         }
-        if broken := [rule for rule, holds in wanted.items() if not holds]:
-            raise BadInput(f"training needs {' and '.join(broken)}, got {self}")
+        require(self, "training", wanted)
 
     def rate(self, done: float) -> float:
         """Return the factor of ``lr`` when a share ``done`` of the steps is done."""

@@ -503,7 +503,8 @@ def test_the_seed_decides_the_result_and_the_row_order_does_not():
     ],
 )
 def test_training_has_rules(given, rule):
-    with pytest.raises(BadInput, match=f"training needs {rule}, got"):
+    (name, value), *_ = given.items()
+    with pytest.raises(BadInput, match=f"training needs {rule}, got {name}={value}$"):
         Training(**given)
 
 
