@@ -67,13 +67,15 @@ class Strong(Augment):
     After RandAugment (Cubuk et al., NeurIPS 2020, arXiv:1909.13719): each image gets ``operations``
     of ten (rotation, shear, shift, zoom; brightness, contrast, saturation, sharpness), each of
     random size, and Cutout (DeVries & Taylor 2017, arXiv:1708.04552). What needs 8-bit pixels
-    (posterise, solarise, equalise) is not among them; zoom is new, as domains differ in scale.
+    (posterise, solarise, equalise) is not among them; zoom is new, as domains differ in scale, and
+    so is ``invert`` of single channels.
     """
 
     operations: int = 2  # per image, of ten
     strength: float = 1.0  # 1: 30 degrees, 0.3 of shear and of the side, a zoom of 1.4, ...
     hole: float = 0.5  # of the side, at most
     flip: bool = False  # left and right, every second image: not where that changes the class
+    invert: bool = False  # light and dark, every second channel: where a class has no polarity
     noise: float = 0.3  # standard deviation added to standardised columns
     dropout: float = 0.2  # share of columns that become their mean
 
@@ -93,7 +95,10 @@ class Strong(Augment):
         theta = affine(size[:, :6] * size.new_tensor([math.pi / 6, 0.3, 0.3, 0.6, 0.6, 0.35]))
         if self.flip:
             theta = _flipped(theta, x)
-        x = _coloured(warp(x, theta), *size[:, 6:, None, None, None].unbind(1))
+        x = warp(x, theta)
+        if self.invert:
+            x = _inverted(x)
+        x = _coloured(x, *size[:, 6:, None, None, None].unbind(1))
         return _holed(x, self.hole) if self.hole else x
 
 
@@ -127,6 +132,13 @@ def _flipped(theta: Tensor, x: Tensor) -> Tensor:
     """Mirror every second image: the places' first column changes its sign."""
     sign = torch.where(_uniform(x, 1) < 0.5, -1.0, 1.0)
     return torch.cat([theta[:, :, :1] * sign[:, :, None], theta[:, :, 1:]], 2)
+
+
+def _inverted(x: Tensor) -> Tensor:
+    """Exchange light and dark in every second channel, within the range that it has."""
+    ends = x.amin((2, 3), keepdim=True) + x.amax((2, 3), keepdim=True)
+    turned = _uniform(x, x.shape[1])[:, :, None, None] < 0.5
+    return torch.where(turned, ends - x, x)
 
 
 def _coloured(

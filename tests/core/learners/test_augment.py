@@ -38,7 +38,7 @@ def test_settings_of_no_change_change_nothing(how: Augment, x: Tensor) -> None:
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("how", [Weak(), Strong(), Strong(flip=True)], ids=str)
+@pytest.mark.parametrize("how", [Weak(), Strong(), Strong(flip=True, invert=True)], ids=str)
 @pytest.mark.parametrize("x", [images(), torch.randn(9, 4)], ids=["image", "table"])
 def test_rows_are_changed_each_in_its_own_way_and_the_batch_stays(how: Augment, x: Tensor) -> None:
     alike = x[:1].repeat(20, *[1] * (x.dim() - 1))
@@ -71,6 +71,17 @@ def test_flips_mirror_half_of_the_images() -> None:
     mirrored = torch.isclose(view, x.flip(3), atol=1e-5).flatten(1).all(1)
     assert (same ^ mirrored).all()
     assert 70 < int(same.sum()) < 130
+
+
+def test_inversion_exchanges_light_and_dark_in_half_of_the_channels() -> None:
+    x = images(n=200)
+    view = Strong(operations=0, hole=0, invert=True)(x)
+    ends = x.amin((2, 3), keepdim=True) + x.amax((2, 3), keepdim=True)
+    same = torch.isclose(view, x, atol=1e-4).flatten(2).all(2)
+    turned = torch.isclose(view, ends - x, atol=1e-4).flatten(2).all(2)
+    assert (same ^ turned).all()
+    assert 240 < int(same.sum()) < 360  # of 600 channels
+    assert (same.sum(1) == 1).any()  # each on its own
 
 
 def test_affine_places_are_those_of_each_operation() -> None:
