@@ -78,7 +78,7 @@ def lp_l1(
     _, group = np.unique(y, return_inverse=True)
     members = np.eye(group.max() + 1)[group]
     m = cost.shape[1]
-    found, last, converged = inner(cost, reg, None), np.inf, False
+    found, last, converged = inner(cost, reg, None, tolerance), np.inf, False
     for _ in range(iterations):
         share = members.T @ found.plan * m + FLOOR
         linear = float(np.vdot(found.plan, cost))
@@ -88,7 +88,7 @@ def lp_l1(
             break
         last = value
         slope = P * share ** (P - 1)
-        found = inner(cost + eta * slope[group], reg, found.potential)
+        found = inner(cost + eta * slope[group], reg, found.potential, tolerance)
     return Coupling(plan=found.plan, converged=converged and found.converged, error=found.error)
 
 

@@ -29,12 +29,12 @@ def conditional(
     ``slope`` is the gradient of ``value``. Has converged when the duality gap, which bounds what is
     left, is at most ``tolerance``. O(n²) per iteration of the inner Sinkhorn problems.
     """
-    found = inner(cost, reg, None)
+    found = inner(cost, reg, None, tolerance)
     plan, gap = found.plan, np.inf
     now, rest = _solved(found, cost, reg), value(found.plan)
     for _ in range(iterations):
         tangent = slope(plan)
-        found = inner(cost + tangent, reg, found.potential)
+        found = inner(cost + tangent, reg, found.potential, tolerance)
         step, whole = found.plan - plan, _solved(found, cost, reg)
         gap = now - whole - float(np.vdot(tangent, step))
         if gap <= tolerance:
@@ -53,8 +53,9 @@ def conditional(
     return Coupling(plan=plan, converged=gap <= tolerance, error=found.error)
 
 
-def inner(cost: Array, reg: float, start: Array | None) -> Coupling:
-    return entropic(cost, reg, start=start, iterations=INNER, tolerance=1e-5)
+def inner(cost: Array, reg: float, start: Array | None, tolerance: float) -> Coupling:
+    """Solve to a tenth of what the whole is to be solved to."""
+    return entropic(cost, reg, start=start, iterations=INNER, tolerance=tolerance / 10)
 
 
 def _solved(found: Coupling, cost: Array, reg: float) -> float:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ABSORB = 50.0  # exp(±50) is far from the limits of float64
-LEAST = 1e-100  # of a column of a kernel, or it may underflow
+LEAST = 1e-100  # of a column of a kernel, which may underflow, and of an error
+LARGEST = 0.9999  # of the factors by which errors of plain iterations shrink
 Array = NDArray[np.float64]
 
 
@@ -77,14 +78,20 @@ def entropic(
         g = _softmin(cost.T, f, reg)
         kernel = _kernel(cost, f, g, reg)
     u, v, error = np.zeros(n), np.zeros(m), np.inf  # logarithms of the scaling factors
+    stride = Stride() if relax is None else None
+    omega = 1.0
     for step in range(iterations + 1):
         after = -power * np.log(np.exp(u) @ kernel / n) - drag * g
         if step:
             error = float(np.abs(np.expm1(v - after)).mean())
-            if error <= tolerance or step == iterations:
+            if omega == 1 and (error <= tolerance or step == iterations):
                 break
-        v = after
-        u = -power * np.log(kernel @ np.exp(v) / m) - drag * f
+            # The last steps are plain ones, which make the row sums exact.
+            near = error <= tolerance / 4 or step >= iterations - 1
+            omega = 1.0 if stride is None or near else stride.after(error)
+        v = after + (omega - 1) * (after - v)
+        fit = -power * np.log(kernel @ np.exp(v) / m) - drag * f
+        u = fit + (omega - 1) * (fit - u)
         # A row that loses its mass when marginals are relaxed stays out of the kernel: it would
         # become a row of zeros.
         least = -ABSORB if relax is not None else -np.inf
@@ -99,6 +106,36 @@ def entropic(
     return Coupling(
         plan=kernel, converged=error <= tolerance, error=error, potential=g, divergence=kl
     )
+
+
+class Stride:
+    """How far over-relaxed iterations go: omega times as far as plain ones.
+
+    Near the solution plain errors shrink by a factor λ, over-relaxed ones by as little as omega - 1
+    at omega = 2 / (1 + (1 - λ)^½): a tenth of the steps where λ is 0.96. λ is found from the errors
+    themselves, by Young's relation (μ + omega - 1)² = μ omega² λ with their rate μ; where they
+    grow, the next steps are plain. Thibault, Chizat, Dossal & Papadakis, Algorithms 14 (2021),
+    arXiv:1711.01851; Hageman & Young, Applied Iterative Methods, 1981.
+    """
+
+    EVERY = 6  # steps in which a change of omega settles, and again as many that show the rate
+
+    def __init__(self) -> None:
+        self.omega, self.steps, self.error = 1.0, 0, np.inf
+
+    def after(self, error: float) -> float:
+        """Return omega for the next step; ``error`` is that of the last one."""
+        self.steps += 1
+        if self.steps == self.EVERY:  # what a change of omega stirred up has passed
+            self.error = error
+        elif self.steps == 2 * self.EVERY:
+            rate, self.steps = (error / max(self.error, LEAST)) ** (1 / self.EVERY), 0
+            if rate >= 1:
+                self.omega = 1.0
+            elif rate > self.omega - 1:
+                squared = (rate + self.omega - 1) ** 2 / (rate * self.omega**2)
+                self.omega = 2 / (1 + np.sqrt(1 - min(squared, LARGEST)))
+        return self.omega
 
 
 class Scaled:
