@@ -34,7 +34,7 @@ class OTClassReg(Strategy):
     is the convex group lasso; both are a chain of Sinkhorn problems, each begun where the last
     ended. Cost O(n²) per inner iteration, memory O(n²) up to 4,000 rows of a domain, and
     mini-batches of 1,000 rows above; no array has a third axis for the classes. On one core, 1,000
-    / 4,000 / 8,000 / 100,000 rows a side of 50 columns: 0.4 / 6.9 / 8.3 / 93 s and 32 / 497 / 68 /
+    / 4,000 / 8,000 / 100,000 rows a side of 50 columns: 0.2 / 5.9 / 6.3 / 76 s and 32 / 497 / 68 /
     195 MB of extra memory. Several sources are pooled. Both weights default to a tenth of the
     median cost. Accuracy, in brackets source-only with 1-NN: Office-Caltech SURF (12 tasks) 47.4
     (31.4), COIL20 86.0 (84.0), USPS and MNIST of 256 unit-norm columns 63.4 (55.3). With eta 0.3
