@@ -78,8 +78,7 @@ def entropic(
         g = _softmin(cost.T, f, reg)
         kernel = _kernel(cost, f, g, reg)
     u, v, error = np.zeros(n), np.zeros(m), np.inf  # logarithms of the scaling factors
-    stride = Stride() if relax is None else None
-    omega = 1.0
+    stride, omega = Stride(), 1.0
     for step in range(iterations + 1):
         after = -power * np.log(np.exp(u) @ kernel / n) - drag * g
         if step:
@@ -87,8 +86,8 @@ def entropic(
             if omega == 1 and (error <= tolerance or step == iterations):
                 break
             # The last steps are plain ones, which make the row sums exact.
-            near = error <= tolerance / 4 or step >= iterations - 1
-            omega = 1.0 if stride is None or near else stride.after(error)
+            plain = relax is not None or error <= tolerance / 4 or step >= iterations - 1
+            omega = 1.0 if plain else stride.after(error)
         v = after + (omega - 1) * (after - v)
         fit = -power * np.log(kernel @ np.exp(v) / m) - drag * f
         u = fit + (omega - 1) * (fit - u)

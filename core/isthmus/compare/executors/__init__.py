@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from isthmus.compare.bench import Bench
@@ -21,6 +21,11 @@ class Job:
     seed: int
     strategy: StrategySpec
     blank: Cell
+
+    def timed_out(self, timeout: float | None) -> Cell:
+        """Return the record of a cell that was stopped after ``timeout`` seconds."""
+        reason = f"took longer than the study's timeout of {timeout:g} s"
+        return replace(self.blank, status="timeout", seconds=timeout or 0.0, reason=reason)
 
 
 class Executor(Protocol):

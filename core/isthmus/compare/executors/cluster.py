@@ -80,7 +80,7 @@ def _run(ray: Any, jobs: Iterator[Job], setup: Setup) -> Iterator[tuple[Job, Cel
             elif now - late.get(stream, now) > GRACE:
                 del began[stream]
                 job = busy.pop(stream)
-                yield job, _late(job, timeout), None
+                yield job, job.timed_out(timeout), None
 
 
 def _begin_and_work(setup: Setup, job: Job) -> Iterator[Cell | None]:
@@ -104,15 +104,10 @@ def _next(ray: Any, stream: Any, job: Job, timeout: float | None, late: bool) ->
         return cell
     except Exception as error:
         if late:
-            return _late(job, timeout)
+            return job.timed_out(timeout)
         if isinstance(error, ray.exceptions.RayTaskError):
             reason = str(error.cause)
         else:
             first = str(error).strip().partition("\n")[0]
             reason = f"the worker died: {type(error).__name__}: {first}"
         return replace(job.blank, status="failed", reason=reason)
-
-
-def _late(job: Job, timeout: float | None) -> Cell:
-    reason = f"took longer than the study's timeout of {timeout:g} s"
-    return replace(job.blank, status="timeout", seconds=timeout or 0.0, reason=reason)

@@ -73,8 +73,7 @@ def _outcome(future: Future[Cell], job: Job, timeout: float | None) -> Cell:
     try:
         return future.result()
     except TimeoutError:
-        reason = f"took longer than the study's timeout of {timeout:g} s"
-        return replace(job.blank, status="timeout", seconds=timeout or 0.0, reason=reason)
+        return job.timed_out(timeout)
     except ProcessExpired as error:
         return replace(job.blank, status="failed", reason=epitaph(error.exitcode))
     except Exception as error:
