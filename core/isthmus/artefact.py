@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import re
 from abc import abstractmethod
@@ -24,8 +23,9 @@ from torch import Tensor, nn
 from isthmus import rows, settings
 from isthmus.atomic import write_together
 from isthmus.domain import Predictions, Schema
-from isthmus.errors import BadInput, PluginError, ProviderUnavailable
+from isthmus.errors import BadInput, ProviderUnavailable
 from isthmus.graph import Graph
+from isthmus.sealed import read_sealed, sealed
 from isthmus.strategy import Adapted
 
 if TYPE_CHECKING:
@@ -163,8 +163,7 @@ class TorchAdapted(Adapted):
             "record": dict(record or {}),
             "weights": hashlib.sha256(weights).hexdigest(),
         }
-        body = _json(body)
-        text = json.dumps({**body, "sha256": _digest(body)}, indent=1, allow_nan=False)
+        text = sealed(body)
         write_together(
             {folder / "weights.safetensors": weights, folder / "adapted.json": text.encode()}
         )
@@ -180,7 +179,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[TorchAdapted, dict[str, Any
         raise BadInput(f"{folder} holds no adapted model", hint="isthmus adapt ... --out DIR")
     if unknown := foreign(folder):
         raise BadInput(f"{folder} holds {unknown[0]!r}, which an adapted model does not have")
-    body = _read_json(folder / "adapted.json")
+    body = read_sealed(folder / "adapted.json", FORMAT)
     path = folder / "weights.safetensors"
     try:
         weights = path.read_bytes()
@@ -249,36 +248,3 @@ def device_of(name: str) -> torch.device:
             hint="isthmus doctor",
         )
     return torch.device("cuda", number)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        body = json.loads(path.read_bytes())
-        digest, written = body.pop("sha256"), body["format"]
-        intact = bool(digest == _digest(body))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{path} is truncated or not ours ({error})") from error
-    if written != FORMAT:
-        raise BadInput(f"{path} has format {written}, this version reads {FORMAT}")
-    if not intact:
-        raise BadInput(f"{path} was edited: its checksum does not match")
-    return dict(body)
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _json(value: Any) -> Any:
-    """Return JSON values: NumPy's numbers become Python's, NaN and infinity null."""
-    if isinstance(value, Mapping):
-        return {str(k): _json(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _json(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_json(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise PluginError(f"diagnostics and settings must be JSON values, got {type(value).__name__}")

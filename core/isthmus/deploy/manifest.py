@@ -12,6 +12,7 @@ from typing import Any
 
 from isthmus.deploy.wire import external_files
 from isthmus.errors import BadInput, GateFailed
+from isthmus.sealed import digest
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -58,7 +59,7 @@ def seal(folder: Path, body: Mapping[str, Any]) -> dict[str, Any]:
         p.name: {"sha256": sha256(p), "bytes": p.stat().st_size} for p in sorted(folder.iterdir())
     }
     manifest: dict[str, Any] = {"format": FORMAT, **body, "files": files}
-    manifest["sha256"] = _digest(manifest)
+    manifest["sha256"] = digest(manifest)
     text = json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
     return manifest
@@ -95,7 +96,7 @@ def _parse(path: Path) -> dict[str, Any]:
         recorded = manifest.pop("sha256")
         version, files = manifest["format"], manifest["files"]
         safe = all(PurePosixPath(name).name == name and "\\" not in name for name in files)
-        good = recorded == _digest(manifest) and safe
+        good = recorded == digest(manifest) and safe
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GateFailed(f"{path} is truncated or not ours") from error
     if not good:
@@ -115,7 +116,3 @@ def _check(path: Path, expected: Mapping[str, Any]) -> None:
         raise GateFailed(f"{path} was changed: {size} bytes, the manifest says {expected['bytes']}")
     if sha256(path) != expected["sha256"]:
         raise GateFailed(f"{path} was changed: its checksum does not match the manifest")
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
