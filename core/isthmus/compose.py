@@ -89,17 +89,26 @@ def _rebuilt(strategy: Any, model: str, weights: str | None) -> tuple[Strategy, 
     """Put a backbone where the strategy keeps its network."""
     from isthmus.learners.neural import Neural
 
-    network = load_backbone(model, weights)
     fields = {f.name for f in dataclasses.fields(strategy)}
     if "network" in fields:
-        return dataclasses.replace(strategy, network=network), []
+        return _with_backbone(strategy, model, weights), []
     if "learner" in fields:
         learner = strategy.learner or Neural()
         if not isinstance(learner, Neural):
             raise BadInput(f"learner {type(learner).__name__.lower()!r} takes no backbone")
-        learner = dataclasses.replace(learner, network=network)
+        learner = _with_backbone(learner, model, weights)
         return dataclasses.replace(strategy, learner=learner), []
     raise BadInput(f"{strategy.name} has no network that a backbone could replace")
+
+
+def _with_backbone(holder: Any, model: str, weights: str | None) -> Any:
+    """Replace ``network``; the other settings of a backbone that is there already stay."""
+    from isthmus.learners.backbones import Backbone
+
+    network, old = load_backbone(model, weights), holder.network
+    if isinstance(old, Backbone):
+        network = dataclasses.replace(old, model=network.model, weights=network.weights)
+    return dataclasses.replace(holder, network=network)
 
 
 def load_backbone(model: str, weights: str | None) -> Backbone:

@@ -69,6 +69,7 @@ class Run:
     seed: int = 0
     device: str = "cpu"  # "cpu" | "cuda" | "cuda:1"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False  # networks, by torch.compile while they are trained
     budget: float | None = None  # seconds of training, then stop where it stands
     checkpoint: Path | None = None  # a folder; long training resumes from it
     checkpoint_every: float = 30.0  # seconds

@@ -37,6 +37,7 @@ from isthmus.errors import BadInput
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True
 )
+@click.option("--compile", is_flag=True, help="Compile networks (torch.compile) to train them.")
 @click.option("--budget", type=float, help="Seconds of training at most.")
 @click.option(
     "--checkpoint-every", default=30.0, show_default=True, help="Seconds between two checkpoints."
@@ -62,6 +63,7 @@ def adapt(
     seed: int,
     device: str,
     precision: Any,
+    compile: bool,
     budget: float | None,
     checkpoint_every: float,
     track: tuple[str, ...],
@@ -112,12 +114,14 @@ def adapt(
         "seed": seed,
         "image_size": image_size,
         "precision": precision,
+        "compile": compile,
     }
     log = Log(out / "log.jsonl", keep=resume) if first else None
     run = Run(
         seed=seed,
         device=device,
         precision=precision,
+        compile=compile,
         budget=budget,
         checkpoint=out / "checkpoint",
         checkpoint_every=checkpoint_every,

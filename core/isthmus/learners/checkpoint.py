@@ -36,7 +36,8 @@ class Checkpoint:
         self.scaler = getattr(fabric.strategy.precision, "scaler", None)
         self.every, self.last = run.checkpoint_every, time.monotonic()
         shapes = {k: list(v.shape) for k, v in modules.state_dict().items()}
-        same = [stage, run.seed, run.precision, dataclasses.asdict(training), shapes, run.key]
+        how = [run.precision, run.compile]
+        same = [stage, run.seed, *how, dataclasses.asdict(training), shapes, run.key]
         self.key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
     def load(self) -> int:

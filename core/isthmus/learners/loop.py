@@ -26,6 +26,7 @@ from isthmus.errors import BadInput, RunFailed
 from isthmus.learners.average import Average
 from isthmus.learners.best import watched
 from isthmus.learners.checkpoint import Checkpoint
+from isthmus.learners.compiled import compiled
 from isthmus.learners.feed import Batch, Feed, prepared
 from isthmus.learners.memory import keep_freed
 from isthmus.learners.network import Network
@@ -118,16 +119,16 @@ def train(
     if ranks.rank:  # the first one writes, and what is dropped at random differs
         checkpoint.path = None
         _seed(fabric.device, run.seed + ranks.rank)
-    size, device = training.batch_size, fabric.device
+    size, parts, device = training.batch_size, training.accumulate, fabric.device
     feeds = [Feed(d, size, (run.seed, 0), device, weight, training.balanced) for d in given]
     if objective.uses_target:
         feeds.append(Feed(target, size, (run.seed, 1), device))
     pending: list[tuple[int, dict[str, Tensor]]] = []
     began = flushed = time.monotonic()
     stop = math.inf if run.budget is None else began + run.budget
-    parts = training.accumulate
     place = slice(first * parts * ranks.world + ranks.rank, None, ranks.world)
-    with closing(prepared(net.prepare, feeds, len(given), place, training.augment)) as batches:
+    ready = prepared(net.prepare, feeds, len(given), place, training.augment)
+    with compiled(net, run), closing(ready) as batches:
         optimiser.zero_grad()
         over = best is not None and best.over
         while done < training.steps and not over:
