@@ -44,7 +44,10 @@ class Learner(ABC):
 
 
 def weighted_rows(x: Any, y: Labels, weight: Any) -> tuple[Any, Labels, Any]:
-    """Return the rows that count: a weight of zero is as good as no row. Weights are float64."""
+    """Return the rows that count: a weight of zero is as good as no row.
+
+    Weights are float64, or None where each is 1.
+    """
     if weight is None:
         return x, y, None
     w = np.asarray(weight, np.float64)
@@ -52,6 +55,8 @@ def weighted_rows(x: Any, y: Labels, weight: Any) -> tuple[Any, Labels, Any]:
         raise BadInput(
             f"weights must be {len(y)} numbers >= 0 and not all zero, got shape {w.shape}"
         )
+    if (w == 1).all():
+        return x, y, None
     kept = np.flatnonzero(w)
     return (x, y, w) if len(kept) == len(w) else (x[kept], y[kept], w[kept])
 

@@ -91,7 +91,7 @@ class Logistic(Learner):
         x, mean, scale = _standardised(x, weight, schema)
         w = np.zeros((x.shape[1], schema.width))
         b = np.full(schema.width, ABSENT)
-        seen = np.unique(y)
+        seen = np.flatnonzero(np.bincount(y))
         b[seen[0]] = 0.0
         penalty = 1 / (self.C or 1.0)
         if len(seen) > 1:
@@ -166,9 +166,8 @@ def _standardised(
     if rows.is_sparse(x):
         return x, np.zeros(x.shape[1]), np.ones(x.shape[1])
     mean, scale = scales(x, weight, named=bool(schema.features))
-    x = np.array(x, np.float64)  # a copy, which is then changed in place: it may be large
-    x -= mean
-    x /= scale
+    x = np.subtract(x, mean, dtype=np.float64)
+    x *= 1 / scale  # in place: it may be large
     return x, mean, scale
 
 
