@@ -22,11 +22,12 @@ from isthmus.holdout import hold_out
 from isthmus.learners.backbones import Backbone
 from isthmus.learners.committee import committee
 from isthmus.manager import Catalogue, discover
-from isthmus.shift import Shift, inspect_shift
+from isthmus.shift import inspect_shift
 from isthmus.strategy import Run
 from isthmus_selection.contenders import contenders
 from isthmus_selection.guard import Verdict, decide, decide_at_shares, judge_of
 from isthmus_selection.trials import Trial, at_shares, class_weights, rank, with_agreement
+from isthmus_selection.words import before, grouped, listed, objection
 
 GROWTH = 4  # of the rows from one round to the next, as half of the candidates leave
 DOUBTFUL = 0.5  # expected accuracy below which the answer comes with a warning
@@ -39,8 +40,9 @@ class Auto(Strategy):
     Candidates are adapted without a share of the source, ranked by validators and by agreement
     with the mean of all; the best, adapted again with all rows, answer together. A guard estimates
     the gain over source-only and answers with source-only when the evidence is against adapting,
-    or when no shift is shown. It costs about as much as its candidates, and ``members`` times the
-    inference of one; ``run.budget`` is shared among them.
+    when no shift is shown, or no sign that columns mean the same in both domains. It costs about
+    as much as its candidates, and ``members`` times the inference of one; ``run.budget`` is shared
+    among them.
     """
 
     name: ClassVar[str] = "auto"
@@ -70,9 +72,10 @@ class Auto(Strategy):
         shift = inspect_shift(task, run, network=self.network)
         found = contenders(catalogue, task, self.candidates, self.network, self.steps, shift)
         left_out = dict(found.unlikely)
-        if not shift.shown:
-            run.say(f"no shift is shown (p = {shift.p:.2f}): source-only, as nothing asks for more")
-            return self._answer([FLOOR], found.strategies, task, run, _told(shift, found.unfit))
+        if said := objection(shift):
+            run.say(f"source-only: {said}")
+            told = {**before(shift, found.unfit), "reason": said}
+            return self._answer([FLOOR], found.strategies, task, run, told)
         run.say(
             f"the domains differ (p = {shift.p:.3f}, a classifier tells them apart with accuracy "
             f"{shift.domains.accuracy:.2f}): trying {', '.join(found.strategies)}"
@@ -87,16 +90,16 @@ class Auto(Strategy):
         best = [t for t in ranked if isinstance(t.adapted, TorchAdapted)][: self.members]
         verdict = self._judge(trials, best, floor, asked.y, weight)
         told = {
-            **_told(shift, {**found.unfit, **left_out}),
+            **before(shift, {**found.unfit, **left_out}),
             "candidates": [{"strategy": t.name, "scores": dict(t.scores)} for t in ranked],
             "gain": {"estimate": verdict.estimate, "low": verdict.low, "high": verdict.high},
             "expected_accuracy": verdict.expected,
             "confidence": self.confidence,
             "reason": verdict.reason,
         }
-        run.say(f"best by {' and '.join(floor.scores)}: {_names(best)}")
+        run.say(f"best by {' and '.join(floor.scores)}: {listed(best)}")
         if left_out:
-            run.say("left out: " + _grouped(left_out))
+            run.say("left out: " + grouped(left_out))
         if verdict.expected < DOUBTFUL:
             run.say(
                 f"warning: the candidates contradict each other, at most {verdict.expected:.0%} of "
@@ -201,10 +204,6 @@ class Auto(Strategy):
         return replace(adapted, diagnostics={**adapted.diagnostics, "auto": told})
 
 
-def _told(shift: Shift, left_out: Mapping[str, str]) -> dict[str, Any]:
-    return {"shift": {"shown": shift.shown, "p": shift.p}, "left_out": left_out}
-
-
 def _fewer(task: Task, size: int, seed: int) -> Task:
     """Return the task with at most ``size`` rows of each domain, chosen by content."""
 
@@ -219,25 +218,13 @@ def _fewer(task: Task, size: int, seed: int) -> Task:
 
 def _inside(run: Run, name: str, budget: float | None) -> Run:
     """Return the run of a candidate: silent, with a checkpoint of its own."""
-    return Run(
-        seed=run.seed,
-        device=run.device,
-        precision=run.precision,
+    silent = Run()
+    return replace(
+        run,
         budget=budget,
         checkpoint=run.checkpoint and run.checkpoint / name,
-        checkpoint_every=run.checkpoint_every,
         key=run.key and f"{run.key} {name}",
-        progress=run.progress,
+        log=silent.log,
+        say=silent.say,
+        watch=None,
     )
-
-
-def _grouped(left_out: Mapping[str, str]) -> str:
-    """Say each reason once, with the names that it is for."""
-    names: dict[str, list[str]] = {}
-    for name, reason in left_out.items():
-        names.setdefault(reason, []).append(name)
-    return "; ".join(f"{', '.join(who)} ({reason})" for reason, who in names.items())
-
-
-def _names(trials: Sequence[Trial]) -> str:
-    return ", ".join(t.name for t in trials)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from isthmus.shift.concept import Concept
+from isthmus.shift.correspondence import Correspondence, unrelated
 from isthmus.shift.coverage import Coverage
 from isthmus.shift.priors import Priors
 from isthmus.shift.two_sample import TwoSample
@@ -29,6 +30,7 @@ def advise(
     kind: str,
     shown: bool,
     domains: TwoSample,
+    correspondence: Correspondence | None,
     coverage: Coverage,
     priors: Priors | None,
     concept: Concept | None,
@@ -41,6 +43,9 @@ def advise(
         reason = "no shift was shown: source-only is what any other strategy has to beat"
         out.append(Advice("baseline", "may suit" if moved else "suits", reason))
         return _sorted(out if moved or support else out[1:])
+    if unrelated(correspondence):
+        reason = "no sign that columns mean the same in both domains: are they in the same order?"
+        return _sorted([*out, Advice("baseline", "may suit", reason)])
     by_classes = priors is not None and priors.verdict == "label shift"
     others = [_reweighting(coverage, by_classes), _alignment(coverage, priors, by_classes)]
     if kind == "graph":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus.shift.advice import Advice
 from isthmus.shift.columns import Columns
 from isthmus.shift.concept import Concept
+from isthmus.shift.correspondence import Correspondence
 from isthmus.shift.coverage import Coverage
 from isthmus.shift.distances import Distance
 from isthmus.shift.priors import Priors
@@ -60,6 +61,7 @@ class Shift:
     priors: Priors | None  # None in regression
     concept: Concept | None  # None without support
     columns: Columns
+    correspondence: Correspondence | None  # None: too few columns
     coverage: Coverage
     covariate: str  # "shown" | "none shown" | "explained by class shares"
     advice: tuple[Advice, ...]
@@ -97,6 +99,7 @@ class Shift:
             "priors": None if self.priors is None else self._shares(self.priors),
             "concept": None if self.concept is None else asdict(self.concept),
             "columns": asdict(self.columns),
+            "correspondence": None if self.correspondence is None else asdict(self.correspondence),
             "coverage": asdict(self.coverage),
             "advice": [asdict(advice) for advice in self.advice],
             "notes": list(self.notes),

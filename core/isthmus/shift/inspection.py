@@ -13,6 +13,7 @@ from isthmus.shift.advice import advise
 from isthmus.shift.axes import Coordinates, coordinates, plane
 from isthmus.shift.columns import columns
 from isthmus.shift.concept import Concept, concept_shift
+from isthmus.shift.correspondence import correspondence
 from isthmus.shift.coverage import Ratio, coverage, density_ratio, effective_size
 from isthmus.shift.distances import distances, mmd2
 from isthmus.shift.drawing import FEWEST, Drawn, draw
@@ -38,7 +39,7 @@ def inspect_shift(task: Task, run: Run = Run(), *, network: Architecture | None 
     Raises UnsupportedTask or BadInput where a domain cannot be compared.
     """
     rng = run.rng()
-    steps = 6
+    steps = 7
     run.progress("inspect", 0, steps)
     drawn = draw(task, run, network)
     z = coordinates(drawn, rng)
@@ -61,6 +62,8 @@ def inspect_shift(task: Task, run: Run = Run(), *, network: Architecture | None 
     p = min(1.0, len(signs) * min(signs))
     by_classes = priors is not None and priors.verdict == "label shift"
     covariate = "explained by class shares" if by_classes else "shown"
+    run.progress("inspect", 6, steps)
+    same = correspondence(drawn.source, drawn.y, drawn.target, run.rng())
     run.progress("inspect", steps, steps)
     n, m = len(z.source), len(z.target)
     some = [rng.permutation(k)[:POINTS] for k in (n, m)]
@@ -84,12 +87,14 @@ def inspect_shift(task: Task, run: Run = Run(), *, network: Architecture | None 
         priors=priors,
         concept=concept,
         columns=carriers,
+        correspondence=same,
         coverage=covered,
         covariate=covariate if p < LEVEL else "none shown",
         advice=advise(
             kind=task.schema.kind,
             shown=p < LEVEL,
             domains=domains,
+            correspondence=same,
             coverage=covered,
             priors=priors,
             concept=concept,

@@ -24,6 +24,7 @@ def summary(shift: Shift) -> str:
         "classes": sentence_classes(shift),
         "concept": sentence_concept(shift),
         "columns": sentence_columns(shift),
+        "meaning": sentence_correspondence(shift),
         "coverage": sentence_coverage(shift),
         "sources": sentence_sources(shift),
         "advice": "\n".join(f"{a.family} {a.fit}: {a.reason}" for a in shift.advice),
@@ -128,6 +129,21 @@ def sentence_columns(shift: Shift) -> str:
         return text
     most = [f"{t.name} (KS {t.ks:.2f}, d {t.cohens_d:+.2f})" for t in c.top[:SHOWN] if t.q < 0.05]
     return f"{text}, furthest {', '.join(most)}"
+
+
+def sentence_correspondence(shift: Shift) -> str:
+    c = shift.correspondence
+    if c is None:
+        return "too few columns to tell by how they vary whether they mean the same in both domains"
+    found = (
+        f"along the source's class directions the target varies {c.ratio:.1f} times as much as "
+        f"with its columns shuffled ({_p(c.p)}; {c.own:.1f} times within the source)"
+    )
+    if c.verdict == "shown":
+        return f"a sign that columns mean the same in both domains: {found}"
+    if c.verdict == "unknown":
+        return f"cannot be told, as the source itself hardly shows it: {found}"
+    return f"no sign that columns mean the same in both domains: {found}"
 
 
 def sentence_coverage(shift: Shift) -> str:

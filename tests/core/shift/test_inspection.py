@@ -22,7 +22,7 @@ from isthmus.testing import domains as makers
 KEYS = {
     "source", "target", "kind", "rows", "read_as", "coordinates", "kept", "seed", "shift",
     "domains", "size", "sources", "kinds", "priors", "concept", "columns", "coverage", "advice",
-    "notes",
+    "correspondence", "notes",
 }  # fmt: skip
 FAMILIES = {"baseline", "reweighting", "alignment", "finetuning", "relational"}
 

@@ -66,6 +66,16 @@ def test_where_adapting_helps_it_adapts_and_is_better():
     assert set(found["coral"]) == {"source-risk", "information-maximisation", AGREEMENT}
 
 
+def test_where_columns_do_not_correspond_it_is_source_only_and_says_why():
+    task, _ = digits("blurred")
+    order = np.random.default_rng(0).permutation(64)
+    target = dataclasses.replace(task.target, x=task.target.x[:, order])
+    _, told, said = adapt(Auto(candidates=FEW), dataclasses.replace(task, target=target))
+    assert told["answer"] == ["source-only"]
+    assert told["shift"]["correspondence"] == "none shown"
+    assert "no sign that columns mean the same in both domains" in said[0]
+
+
 def test_without_a_shift_it_is_source_only():
     task, _ = match([load("digits:upright#as=table")], load("digits:upright#as=table&half=b"))
     adapted, told, said = adapt(Auto(candidates=FEW), task)
