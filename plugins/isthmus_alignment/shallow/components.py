@@ -12,8 +12,8 @@ Array = NDArray[np.float64]
 
 DENSE = 1500  # a matrix of more columns, of which few eigenvectors are wanted, is left to Lanczos
 FLAT = 1e-10  # an eigenvalue below this share of the largest is rounding
-CONVERGED = 1e-9  # a residual below this share of the largest eigenvalue
-EXTRA, DEEP = 6, 6  # columns of a block besides those wanted; blocks before a restart
+CONVERGED = 1e-7  # a residual below this share of the largest eigenvalue, whose error is its square
+EXTRA, DEEP = 12, 6  # columns of a block besides those wanted; blocks before a restart
 
 
 def principal_axes(x: Array, k: int) -> tuple[Array, Array]:
