@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -81,6 +81,12 @@ class Run:
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
+
+    def silent(self, **changes: Any) -> Run:
+        """Return the same run with ``changes``, which tells nobody what it does."""
+        deaf = Run()
+        ears = {"log": deaf.log, "say": deaf.say, "progress": deaf.progress, "watch": None}
+        return replace(self, **{**ears, **changes})
 
 
 class Adapted(ABC):

@@ -218,13 +218,9 @@ def _fewer(task: Task, size: int, seed: int) -> Task:
 
 def _inside(run: Run, name: str, budget: float | None) -> Run:
     """Return the run of a candidate: silent, with a checkpoint of its own."""
-    silent = Run()
-    return replace(
-        run,
+    return run.silent(
         budget=budget,
         checkpoint=run.checkpoint and run.checkpoint / name,
         key=run.key and f"{run.key} {name}",
-        log=silent.log,
-        say=silent.say,
-        watch=None,
+        progress=run.progress,
     )

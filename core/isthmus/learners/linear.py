@@ -166,8 +166,9 @@ def _standardised(
     if rows.is_sparse(x):
         return x, np.zeros(x.shape[1]), np.ones(x.shape[1])
     mean, scale = scales(x, weight, named=bool(schema.features))
-    x = np.subtract(x, mean, dtype=np.float64)
-    x *= 1 / scale  # in place: it may be large
+    x = np.array(x, np.float64)  # a copy, which is then changed in place: it may be large
+    x -= mean
+    x *= 1 / scale
     return x, mean, scale
 
 

@@ -62,20 +62,20 @@ def _columns(
     n, d = rows.count(x), x.shape[1]
     w = np.full(n, 1 / n) if weight is None else np.asarray(weight, np.float64)
     w = w / w.sum()
-    mean, square, size = np.zeros(d), np.zeros(d), max(1, CHUNK // max(d, 1))
-    low, high = np.full(d, np.inf), np.full(d, -np.inf)
-    for part in rows.chunks(n, size):
+    mean, square, furthest = np.zeros(d), np.zeros(d), np.zeros(d)
+    parts = [*rows.chunks(n, max(1, CHUNK // max(d, 1)))]
+    for part in parts:
+        mean += w[part] @ _dense(x[part])
+    for part in parts:
         chunk = _dense(x[part])
-        np.minimum(low, chunk.min(0), out=low)
-        np.maximum(high, chunk.max(0), out=high)
-        mean += w[part] @ chunk.astype(np.float64, copy=False)
-    for part in rows.chunks(n, size):
-        chunk = _dense(x[part]) - mean
+        chunk -= mean
         square += w[part] @ np.square(chunk, out=chunk)
-    spread = np.sqrt(square)
-    still = spread <= CONSTANT * np.maximum(-low, high)
-    return mean, np.where(still, constant, spread), np.maximum(high - mean, mean - low)
+        np.maximum(furthest, chunk.max(0, initial=0), out=furthest)
+    spread, reach = np.sqrt(square), np.sqrt(furthest)
+    still = spread <= CONSTANT * (np.abs(mean) + reach)
+    return mean, np.where(still, constant, spread), reach
 
 
-def _dense(x: Any) -> NDArray[Any]:
-    return np.asarray(x.toarray() if rows.is_sparse(x) else x)
+def _dense(x: Any) -> NDArray[np.float64]:
+    """Return a copy in float64."""
+    return np.array(x.toarray() if rows.is_sparse(x) else x, np.float64)

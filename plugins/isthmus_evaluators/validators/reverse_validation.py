@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import Evaluator, Evidence, Labelled, Recipe, Run, Task
+from isthmus import Evaluator, Evidence, Labelled, Recipe, Task
 from isthmus.domain import Predictions
 from isthmus.errors import BadInput
 from isthmus_evaluators.predictions import probabilities
@@ -43,7 +43,7 @@ class ReverseValidation(Evaluator):
         y = probabilities(_predictions(evidence, made), target).argmax(1)
         if len(found := np.unique(y)) == 1:
             return float((source.y == found[0]).mean())
-        back = made.strategy.adapt(reverse(made.task, y), _quiet(made.run))
+        back = made.strategy.adapt(reverse(made.task, y), made.run.silent(checkpoint=None, key=""))
         p = probabilities(back.predict(source.x), source)
         return float((p.argmax(1) == source.y).mean())
 
@@ -58,11 +58,6 @@ def reverse(task: Task, y: NDArray[np.int64]) -> Task:
 def _predictions(evidence: Evidence, made: Recipe) -> Predictions:
     x = made.task.target.x
     return evidence.predictions if x is evidence.target.x else evidence.adapted.predict(x)
-
-
-def _quiet(run: Run) -> Run:
-    """Return the same run without the folder, the log and the ears of the adaptation itself."""
-    return Run(seed=run.seed, device=run.device, precision=run.precision, budget=run.budget)
 
 
 def _refusal(made: Recipe) -> str:
