@@ -26,6 +26,7 @@ def train(
     *,
     strategy: type[Strategy],
     precision: Any = "fp32",
+    compiled: bool = False,
     **options: Any,
 ) -> None:
     training = Training(steps=STEPS, batch_size=size, **options)
@@ -34,11 +35,16 @@ def train(
     target = Domain(name="target", schema=SCHEMA, x=data["x_target"])
     given: dict[str, Any] = {"network": net, "training": training}
     made = strategy(learner=Neural(**given)) if strategy is SourceOnly else strategy(**given)
-    run = Run(device=device, precision=precision, watch=meter)
+    run = Run(device=device, precision=precision, compile=compiled, watch=meter)
     made.adapt(Task(sources=(source,), target=target), run)
 
 
-FAST: dict[str, dict[str, Any]] = {"eager": {}, "bf16": {"precision": "bf16"}}
+FAST: dict[str, dict[str, Any]] = {
+    "eager": {},
+    "compile": {"compiled": True},
+    "bf16": {"precision": "bf16"},
+    "bf16 compile": {"precision": "bf16", "compiled": True},
+}
 METHODS = {
     cls.name: {how: (train, {"strategy": cls, **given}) for how, given in FAST.items()}
     for cls in (SourceOnly, DANN, CDAN, DAN, MCC, MDD)

@@ -70,7 +70,10 @@ class Network(Part):
         return (x - self.mean) / self.scale if self.schema.kind in SCALED else x
 
     def encode(self, x: Any) -> Tensor:
-        features: Tensor = self.encoder(*x) if isinstance(x, tuple) else self.encoder(x)
+        if isinstance(x, tuple):
+            features: Tensor = self.encoder(*x)
+        else:
+            features = self.encoder(_channels_last(x))
         return features
 
     def forward(self, x: Tensor, edges: Tensor | None = None) -> Tensor:
@@ -156,6 +159,16 @@ def default_architecture(schema: Schema) -> Architecture:
 
         return GCN()
     return CNN1d() if schema.kind == "series" else MLP()
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return images (n, c, h, w) with a pixel's channels side by side, as convolutions want them.
+
+    They come so from bytes; views of them and grey ones in colour do not.
+    """
+    if x.ndim != 4 or torch.compiler.is_exporting():
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _portable(architecture: dict[str, Any]) -> dict[str, Any]:

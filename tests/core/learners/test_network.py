@@ -139,3 +139,16 @@ def test_recorded_weights_name_no_folder():
     net = Network(schema, Backbone(weights="none"), pretrained=True)
     net.architecture = replace(net.architecture, weights="/home/me/secret/w.pth")
     assert net.settings()["architecture"]["weights"] == "w.pth"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_read_channels_side_by_side_whatever_was_done_to_the_pixels(channels):
+    schema = Schema(kind="image", shape=(12, 12, channels), classes=("no", "yes"))
+    torch.manual_seed(0)
+    net = Network(schema, LeNet(), pretrained=True).eval()
+    seen = []
+    net.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    x = net.prepare(torch.randint(0, 256, (4, 12, 12, channels), dtype=torch.uint8))
+    apart = x.clone(memory_format=torch.contiguous_format)
+    torch.testing.assert_close(net.encode(apart), net.encoder(apart))
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
