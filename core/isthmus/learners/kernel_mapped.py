@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isthmus import rows
 from isthmus.artefact import Part, TorchAdapted, build_part, describe_part
 from isthmus.learners.mapped import FrontPart
 
 TINY = 1e-12  # a row shorter than this stays as it is
+CHUNK = 2**19  # kernel values worked on at once: they stay in the cache
 
 
 class Step(Protocol):
@@ -110,13 +112,16 @@ class Kernel:
     def columns(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the kernel values (n, m) in float64; O(n m d) time."""
         centre = self.landmarks.mean(0)
-        a, b = x - centre, self.landmarks - centre
-        out: NDArray[np.float64] = a @ (-2 * b.T)
-        out += np.square(a).sum(1)[:, None]
-        out += np.square(b).sum(1)
-        np.maximum(out, 0, out=out)
-        out *= -1 / (2 * self.bandwidth**2)
-        return np.exp(out, out=out)
+        a, b = x - centre, (self.landmarks - centre) / self.bandwidth**2
+        # -|a - b|²/2 as one product: the lengths are two more columns.
+        left = np.column_stack([a, np.square(a).sum(1), np.ones(len(a))])
+        length = np.square(b).sum(1) * self.bandwidth**2
+        right = np.column_stack([b, np.full(len(b), -0.5 / self.bandwidth**2), -0.5 * length])
+        out = np.empty((len(a), len(b)))
+        for part in rows.chunks(len(a), max(1, CHUNK // max(1, len(b)))):
+            piece = np.matmul(left[part], right.T, out=out[part])
+            np.exp(np.minimum(piece, 0, out=piece), out=piece)
+        return out
 
 
 def chained(

@@ -69,8 +69,8 @@ def ratio_directions(
 
     def product(w: Array) -> Array:
         w = root(w)
-        z = rows @ w - mean @ w
-        return root(rows.T @ z - np.outer(mean, z.sum(0)))
+        z = times_few(rows, w) - mean @ w
+        return root(times_few(rows.T, z) - np.outer(mean, z.sum(0)))
 
     r, p = rows.shape
     if min(r, p) > DENSE:
@@ -86,6 +86,11 @@ def ratio_directions(
     return signed(root(vectors)), values
 
 
+def times_few(matrix: Array, w: Array) -> Array:
+    """Return matrix (n, m) @ w (m, k) for few columns: BLAS wants those to be the rows."""
+    return (np.ascontiguousarray(w.T) @ matrix.T).T
+
+
 def leading(matrix: Array, k: int) -> tuple[Array, Array]:
     """Return the k' largest eigenvalues, decreasing, and eigenvectors of a symmetric PSD matrix.
 
@@ -94,7 +99,7 @@ def leading(matrix: Array, k: int) -> tuple[Array, Array]:
     m = len(matrix)
     k = min(k, m)
     if m > DENSE and 10 * k < m:
-        return block_lanczos(lambda w: matrix @ w, m, k)
+        return block_lanczos(lambda w: times_few(matrix, w), m, k)
     values, vectors = linalg.eigh((matrix + matrix.T) / 2, subset_by_index=[m - k, m - 1])
     return _nonzero(values[::-1], vectors[:, ::-1])
 

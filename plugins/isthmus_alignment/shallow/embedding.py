@@ -12,6 +12,7 @@ from isthmus import Run
 from isthmus.artefact import TorchAdapted
 from isthmus.learners.kernel_mapped import Step, UnitRows
 from isthmus.learners.learner import Learner
+from isthmus_alignment.shallow.components import times_few
 from isthmus_alignment.shallow.features import Features
 from isthmus_alignment.shallow.pair import Pair, deploy, learn, unit_rows
 
@@ -49,7 +50,7 @@ class Embedding:
 
 def embed(pair: Pair, found: Features, weights: Array, *, unit: bool) -> Embedding:
     """Return the components ``found.rows @ weights``, for weights (p, k), brought to length 1."""
-    z = found.rows @ weights
+    z = times_few(found.rows, weights)
     steps = found.then(weights)
     if unit:
         z = unit_rows(z)
