@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import rows
+from isthmus.learners.scaling import moments
 from isthmus.shift.axes import FURTHEST
 
 LEVEL = 0.01  # domains that correspond are far beyond it
@@ -57,10 +58,9 @@ def correspondence(
     some = np.sort(rng.permutation(rows.count(source))[:most])
     x, y = _standard(source[some], kept), y[some]
     z = _standard(target[np.sort(rng.permutation(rows.count(target))[:most])], kept)
-    first = np.zeros(len(x), bool)
-    first[rng.permutation(len(x))[: len(x) // 2]] = True
+    first, other = np.array_split(rng.permutation(len(x)), 2)
     ratio, p = _tested(_directions(x, y), z, rng)
-    own, own_p = _tested(_directions(x[first], y[first]), x[~first][: len(z)], rng)
+    own, own_p = _tested(_directions(x[first], y[first]), x[other[: len(z)]], rng)
     verdict = "shown" if p < LEVEL else "none shown" if own_p < LEVEL else "unknown"
     return Correspondence(ratio, p, own, own_p, len(kept), verdict)
 
@@ -96,23 +96,15 @@ def _directions(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
 
 def _varied(source: Any, target: Any) -> NDArray[np.int64]:
     """Return the columns that vary in both domains, at most ``COLUMNS`` of them."""
-    each = [_variance(x) for x in (source, target)]
-    kept = np.flatnonzero((each[0] > 0) & (each[1] > 0))
+    each = np.stack([moments(x, constant=0.0)[1] for x in (source, target)])
+    kept = np.flatnonzero(each.all(0))
     if len(kept) > COLUMNS:
-        order = np.argsort(-(each[0] + each[1])[kept], kind="stable")
+        order = np.argsort(-np.square(each[:, kept]).sum(0), kind="stable")
         kept = np.sort(kept[order[:COLUMNS]])
     return kept
 
 
-def _variance(x: Any) -> NDArray[Any]:
-    if not rows.is_sparse(x):
-        return np.asarray(np.var(x, axis=0, dtype=np.float64))
-    square = np.asarray(x.multiply(x).mean(0)).ravel()
-    return np.asarray(square - np.square(np.asarray(x.mean(0)).ravel()))
-
-
 def _standard(x: Any, columns: NDArray[np.int64]) -> NDArray[np.float64]:
     x = np.asarray(rows.dense(x[:, columns]), np.float64)
-    spread = x.std(0)
-    x = (x - x.mean(0)) / np.where(spread > 0, spread, 1)
-    return np.asarray(np.clip(x, -FURTHEST, FURTHEST))
+    mean, spread = moments(x, constant=np.inf)
+    return np.asarray(np.clip((x - mean) / spread, -FURTHEST, FURTHEST))
