@@ -139,11 +139,12 @@ def sentence_correspondence(shift: Shift) -> str:
         f"along the source's class directions the target varies {c.ratio:.1f} times as much as "
         f"with its columns shuffled ({_p(c.p)}; {c.own:.1f} times within the source)"
     )
-    if c.verdict == "shown":
-        return f"a sign that columns mean the same in both domains: {found}"
-    if c.verdict == "unknown":
-        return f"cannot be told, as the source itself hardly shows it: {found}"
-    return f"no sign that columns mean the same in both domains: {found}"
+    said = {
+        "shown": "a sign that columns mean the same in both domains",
+        "none shown": "no sign that columns mean the same in both domains",
+        "unknown": "cannot be told, as the source itself hardly shows it",
+    }
+    return f"{said[c.verdict]}: {found}"
 
 
 def sentence_coverage(shift: Shift) -> str:
