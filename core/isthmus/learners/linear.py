@@ -80,12 +80,15 @@ class Logistic(Learner):
             raise BadInput(f"logistic regression needs C > 0, got {self.C}")
 
     def _fit(self, x: Any, y: Labels, weight: Any, schema: Schema, run: Run) -> TorchAdapted:
+        from sklearn import config_context
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         def model(penalty: float) -> Any:
             return LogisticRegression(C=1 / penalty, max_iter=ITERATIONS, tol=1e-6)
 
+        # Scikit-learn looks for the classes three times: bytes are found sooner than words.
+        y = np.asarray(y, np.min_scalar_type(schema.width))
         x, y, weight = weighted_rows(x, y, weight)
         fold = None if self.C else draw_folds(x, y, True, run)
         x, mean, scale = _standardised(x, weight, schema)
@@ -96,7 +99,9 @@ class Logistic(Learner):
         penalty = 1 / (self.C or 1.0)
         if len(seen) > 1:
             x, turned = narrow(x)
-            with warnings.catch_warnings():
+            # What rows and settings hold was checked before: a second look is a tenth of a fit.
+            trusted = config_context(assume_finite=True, skip_parameter_validation=True)
+            with trusted, warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 if fold is not None:
                     penalty = choose_penalty(model, x, y, weight, fold)
