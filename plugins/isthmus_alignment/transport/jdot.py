@@ -72,6 +72,13 @@ class JDOT(Strategy):
             self.learner, dataclasses.replace(task, sources=(coupled.source,)), run
         )
         objective: list[float] = []
+        potentials: list[Array | None] = [None] * coupled.problems
+
+        def solve(p: Problem) -> Coupling:
+            found = exact(p.cost, PIVOTS, potentials[p.number])
+            potentials[p.number] = found.potential
+            return found
+
         for step in range(self.iterations):
             predicted = np.asarray(adapted.predict(coupled.x), np.float64)
 
@@ -88,10 +95,6 @@ class JDOT(Strategy):
                 break
         notes = {**adapted.diagnostics, "transport": coupled.diagnostics, "objective": objective}
         return dataclasses.replace(adapted, diagnostics=notes)
-
-
-def solve(p: Problem) -> Coupling:
-    return exact(p.cost, PIVOTS)
 
 
 def losses(known: Array, predicted: Array) -> Array:

@@ -39,7 +39,7 @@ def quadratic(cost: Array, operator: Operator, iterations: int, tolerance: float
         slope = operator(plan)
         slope *= 2
         slope += cost
-        found = exact(slope, PIVOTS)
+        found = exact(slope, PIVOTS, found.potential)
         settled &= found.converged
         best = sparse.csr_matrix(found.plan)
         gap = _inner(plan, slope) - _inner(best, slope)

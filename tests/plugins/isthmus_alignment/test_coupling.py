@@ -50,6 +50,17 @@ def test_an_exact_solver_that_runs_out_of_pivots_says_so():
     assert not exact(costs(3), 5).converged
 
 
+def test_an_exact_plan_starts_at_potentials_and_ends_the_same_from_any():
+    cost, near = costs(4, 50, 80), costs(4, 50, 80) * 1.01
+    wanted = exact(cost, 10**6)
+    assert not exact(cost, 100).converged
+    assert exact(near, 100, wanted.potential).converged  # few pivots are left
+    for start in (1e6 * np.random.default_rng(0).normal(size=80), wanted.potential + 1e9):
+        found = exact(cost, 10**6, start)
+        assert found.converged
+        np.testing.assert_allclose(found.plan, wanted.plan, atol=1e-15)
+
+
 @pytest.mark.parametrize("reg", [10, 1, 0.1])
 def test_an_entropic_plan_is_pots(reg):
     cost = costs(4)
