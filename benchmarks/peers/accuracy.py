@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from statistics import mean
 from typing import Any
 
@@ -20,13 +20,13 @@ def run(ledger: Ledger, workers: dict[str, Worker], options: Any) -> None:
     """Run every method of every library under each of its settings, smaller tasks first."""
     for name in options.sets or SETS:
         tasks = []
-        for source, target in pairs(name):
+        for source, target in pairs(name, options.ring):
             path = options.out / "data" / f"{name}-{source}-{target}.npz"
             given = (name, source, target, options.data)
             saved(path, lambda given=given: real(*given))
             with np.load(path) as archive:
                 rows = len(archive["y_source"]) + len(archive["x_target"])
-            tasks.append((rows, f"{name}: {source} to {target}", path))
+            tasks.append((rows, label(name, source, target), path))
         for rows, problem, path in sorted(tasks):
             for library, worker in workers.items():
                 for method, settings in worker.methods.items():
@@ -48,12 +48,18 @@ def run(ledger: Ledger, workers: dict[str, Worker], options: Any) -> None:
                         ledger.fill(worker, cell)
 
 
-def means(records: list[Record]) -> dict[str, dict[Row, tuple[float, int]]]:
-    """Return for each set the mean accuracy of each row, and of how many tasks."""
+def label(name: str, source: str, target: str) -> str:
+    return f"{name}: {source} to {target}"
+
+
+def means(records: list[Record], tasks: Collection[str]) -> dict[str, dict[Row, tuple[float, int]]]:
+    """Return for each set the mean accuracy of each row on the tasks, and on how many of them."""
     values: dict[str, dict[Row, list[float]]] = defaultdict(lambda: defaultdict(list))
     for r in records:
         c = r["cell"]
-        for head, value in r.get("accuracy", {}).items() if r["status"] == "ok" else ():
+        if r["status"] != "ok" or c["problem"] not in tasks:
+            continue
+        for head, value in r["accuracy"].items():
             values[c["set"]][c["library"], c["method"], c["setting"], head].append(value)
     return {
         name: {row: (100 * mean(v), len(v)) for row, v in found.items()}
@@ -63,14 +69,17 @@ def means(records: list[Record]) -> dict[str, dict[Row, tuple[float, int]]]:
 
 def tables(ledger: Ledger, options: Any) -> Iterator[str]:
     """Yield Markdown: a column per set, ours one by one, the best of each peer."""
-    found = means(ledger.of(part="accuracy", threads=options.threads, limit=options.limit))
-    sets = [name for name in SETS if name in found]
-    yield "| | " + " | ".join(f"{name} ({len(pairs(name))})" for name in sets) + " |"
+    tasks = {name: [label(name, *pair) for pair in pairs(name, options.ring)] for name in SETS}
+    records = ledger.of(part="accuracy", threads=options.threads, limit=options.limit)
+    found = means(records, {task for some in tasks.values() for task in some})
+    sets = [name for name in options.sets or SETS if name in found]
+    count = {name: len(some) for name, some in tasks.items()}
+    yield "| | " + " | ".join(f"{n} ({_share(count[n], len(pairs(n)))})" for n in sets) + " |"
     yield "|---|" + "---|" * len(sets)
     ours = list(dict.fromkeys(r for name in sets for r in found[name] if r[0] == OURS))
     order = {row: -mean(found[n].get(row, (0.0, 0))[0] for n in sets) for row in ours}
     for row in sorted(ours, key=lambda row: order[row]):
-        cells = [_cell(found[n].get(row), len(pairs(n))) for n in sets]
+        cells = [_cell(found[n].get(row), count[n]) for n in sets]
         yield f"| {row[1]} | " + " | ".join(cells) + " |"
     for library in [lib for lib in LIBRARIES if lib != OURS]:
         for which, allowed in (("its defaults", {"default"}), ("all", {"default", "scaled"})):
@@ -79,7 +88,7 @@ def tables(ledger: Ledger, options: Any) -> Iterator[str]:
                 full = {
                     row: value
                     for row, (value, k) in found[name].items()
-                    if row[0] == library and row[2] in allowed and k == len(pairs(name))
+                    if row[0] == library and row[2] in allowed and k == count[name]
                     and row[1] != "source-only"
                 }  # fmt: skip
                 if not full:
@@ -102,6 +111,10 @@ def tables(ledger: Ledger, options: Any) -> Iterator[str]:
         for i in range(len(sets))
     ]
     yield "| source-only with the peers' heads, lr / 1nn | " + " | ".join(said) + " |"
+
+
+def _share(some: int, every: int) -> str:
+    return str(every) if some == every else f"{some} of {every}"
 
 
 def _cell(found: tuple[float, int] | None, tasks: int) -> str:

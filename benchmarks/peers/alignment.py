@@ -34,6 +34,7 @@ def main(given: dict[str, Any] = PARTS, kind: str = "from", kept: str = "records
     parser.add_argument("--limit", type=float, default=60, help="seconds per cell")
     parser.add_argument("--repeats", type=int, default=3, help="of a speed cell, by turns")
     parser.add_argument("--sets", nargs="*", choices=list(SETS), help="of the part accuracy")
+    parser.add_argument("--ring", action="store_true", help="accuracy: each domain to the next")
     parser.add_argument("--fresh", action="store_true", help="forget earlier measurements")
     parser.add_argument("--report", action="store_true", help="print only what is there")
     parser.add_argument("--readme", action="store_true", help="put the tables into README.md")

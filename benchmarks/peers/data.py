@@ -54,9 +54,12 @@ def drawn(n: int, d: int = COLUMNS, apart: float = 1.0) -> Arrays:
     return {**dict(zip(names, scaled, strict=True)), "y_source": y_s, "y_judged": y_t[:JUDGED]}
 
 
-def pairs(name: str) -> list[tuple[str, str]]:
-    """Return the tasks of a set of domains: all ordered pairs."""
-    return list(permutations(SETS[name][1], 2))
+def pairs(name: str, ring: bool = False) -> list[tuple[str, str]]:
+    """Return the tasks of a set of domains: all ordered pairs, or each domain to the next one."""
+    domains = SETS[name][1]
+    if ring:
+        return list(zip(domains, (*domains[1:], domains[0]), strict=True))
+    return list(permutations(domains, 2))
 
 
 def real(name: str, source: str, target: str, root: Path) -> Arrays:

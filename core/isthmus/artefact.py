@@ -35,6 +35,7 @@ FORMAT = 1
 KNOWN_FILES = {"adapted.json", "weights.safetensors", "log.jsonl", "checkpoint"}
 _VALUES_PER_CHUNK = 2**23  # bounds the memory of one forward pass
 _VALUES_IN_CACHE = 2**19  # short rows are cheap to compare: as fast as the processor's cache
+_LEAST = 64  # rows at once, whatever the cache holds: what a pass does once must not count
 
 
 class Part(nn.Module):
@@ -112,12 +113,16 @@ class TorchAdapted(Adapted):
         with torch.inference_mode():
             if isinstance(x, Graph):
                 return self._pass(function, rows.dense(x.features), x.edges())
-            kind = self.schema.kind
-            parts = [
-                self._pass(function, rows.dense(x[part]) if kind == "table" else x[part])
-                for part in rows.chunks(rows.count(x), self._chunk(x.shape[1:]))
-            ]
-        return tuple(np.concatenate(outs) for outs in zip(*parts, strict=True))
+            kind, n = self.schema.kind, rows.count(x)
+            whole: tuple[NDArray[np.float32], ...] | None = None
+            for part in rows.chunks(n, self._chunk(x.shape[1:])):
+                outs = self._pass(function, rows.dense(x[part]) if kind == "table" else x[part])
+                # Outputs that were kept one by one would break up the memory between them.
+                whole = whole or tuple(np.empty((n, *out.shape[1:]), out.dtype) for out in outs)
+                for held, out in zip(whole, outs, strict=True):
+                    held[part] = out
+        assert whole is not None  # there is a chunk, if an empty one
+        return whole
 
     def _pass(self, function: Callable[..., Any], *inputs: Any) -> tuple[NDArray[np.float32], ...]:
         outs = function(*(as_tensor(x).to(self.device) for x in inputs))
@@ -129,8 +134,10 @@ class TorchAdapted(Adapted):
         # or the stored rows that it is compared with.
         tensors = [*self.part.parameters(), *self.part.buffers()]
         widest = max([math.prod(shape), 1, *(t.shape[0] for t in tensors if t.ndim)])
-        most = min(_VALUES_PER_CHUNK, _VALUES_IN_CACHE) if len(shape) == 1 else _VALUES_PER_CHUNK
-        return max(1, min(most // widest, 4096))
+        most = _VALUES_PER_CHUNK // widest
+        if len(shape) == 1:
+            most = min(most, max(_VALUES_IN_CACHE // widest, _LEAST))
+        return max(1, min(most, 4096))
 
     def onnx(self) -> OnnxGraph:
         from isthmus.deploy.export import OnnxGraph

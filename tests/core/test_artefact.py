@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,24 @@ def test_chunks_bound_what_a_wide_part_makes_of_a_row():
     schema = Schema(kind="table", shape=(2,), outputs=tuple(map(str, range(100_000))))
     TorchAdapted(part=part, schema=schema).predict(np.zeros((300, 2), np.float32))
     assert max(seen) <= 2**23
+
+
+def test_chunks_leave_nothing_between_them(monkeypatch):
+    """Small outputs kept among large ones that were freed: memory grew with the chunks."""
+    monkeypatch.setattr("isthmus.artefact._VALUES_PER_CHUNK", 100)
+    seen, alive = [], []
+
+    class Watched(TorchAdapted):
+        def _pass(self, *given):
+            alive.append(sum(earlier() is not None for earlier in seen))
+            outs = super()._pass(*given)
+            seen.extend(map(weakref.ref, outs))
+            return outs
+
+    schema = Schema(kind="table", shape=(2,), outputs=("a", "b", "c"))
+    Watched(part=LinearPart(2, 3, False), schema=schema).predict(np.zeros((300, 2), np.float32))
+    assert len(alive) > 5
+    assert max(alive) <= 1
 
 
 def test_read_only_and_double_rows_are_read(tmp_path):
