@@ -42,7 +42,7 @@ def run(ledger: Ledger, workers: dict[str, Worker], options: Any) -> None:
                 "problem": f"{n}+{n}",
                 "rows": n,
                 "threads": options.threads,
-                "limit": 2 * options.limit,
+                "limit": 10 * options.limit,
                 "data": str(data),
             }
             ledger.fill(workers[OURS], cell)
@@ -51,7 +51,7 @@ def run(ledger: Ledger, workers: dict[str, Worker], options: Any) -> None:
 def tables(ledger: Ledger, options: Any) -> Iterator[str]:
     """Yield Markdown, and draw the figure."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for r in ledger.of(part="scale", threads=options.threads, limit=2 * options.limit):
+    for r in ledger.of(part="scale", threads=options.threads, limit=10 * options.limit):
         found.setdefault(r["cell"]["method"], {})[r["cell"]["rows"]] = r
     said = f"n + n rows of {COLUMNS} columns: seconds / MB added by one adaptation.\n"
     yield from grid(found, said)
