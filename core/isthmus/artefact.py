@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import math
 import re
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -112,7 +113,7 @@ class TorchAdapted(Adapted):
         """Return what ``function`` makes of the instances, in chunks that bound the memory."""
         with torch.inference_mode():
             if isinstance(x, Graph):
-                return self._pass(function, rows.dense(x.features), x.edges())
+                return self._pass(function, x.features, x.edges())
             kind, n = self.schema.kind, rows.count(x)
             whole: tuple[NDArray[np.float32], ...] | None = None
             for part in rows.chunks(n, self._chunk(x.shape[1:])):
@@ -238,7 +239,20 @@ def schema_from(value: Mapping[str, Any]) -> Schema:
 
 
 def as_tensor(x: Any) -> Tensor:
-    """Return rows as a tensor; a read-only array (a memory-mapped file) is copied."""
+    """Return rows as a tensor; a read-only array (a memory-mapped file) is copied.
+
+    A CSR matrix becomes a float32 tensor of that layout.
+    """
+    if rows.is_sparse(x):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+            return torch.sparse_csr_tensor(
+                as_tensor(x.indptr.astype(np.int64)),
+                as_tensor(x.indices.astype(np.int64)),
+                as_tensor(x.data.astype(np.float32)),
+                size=x.shape,
+                check_invariants=True,
+            )
     return torch.from_numpy(np.require(x, requirements=["C", "W"]))
 
 

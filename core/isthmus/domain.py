@@ -62,7 +62,10 @@ class Domain:
     x: Any
 
     def __post_init__(self) -> None:
-        if isinstance(self.x, np.ndarray) and self.schema.kind in ("table", "image", "series"):
+        if self.schema.kind not in ("table", "image", "series"):
+            return
+        object.__setattr__(self, "x", rows.readable(self.x, self.name))
+        if not isinstance(self.x, rows.Rows):  # those read files to say what they hold
             got = self.x.shape[1:]
             if got != self.schema.shape:
                 raise BadInput(

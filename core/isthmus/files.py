@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from isthmus.errors import BadInput
 
+TEXT = np.dtypes.StringDType()  # as long as each cell is: one long review must not widen all
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)", re.IGNORECASE)
 _GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 _ORIENTATION = 0x0112  # the EXIF tag; values from 5 on swap height and width
@@ -52,10 +53,19 @@ def read_npz(path: Path | str) -> dict[str, NDArray[Any]]:
 def read_csv(path: Path | str) -> tuple[list[str], dict[str, NDArray[Any]]]:
     """Return the column names and the columns, each of shape (rows,).
 
-    A column whose every filled cell is a number is float64 with NaN for blanks; any other is
-    text. UTF-8, separated by commas, one header line.
+    A column whose every filled cell is a number is float64 with NaN for blanks; any other is TEXT.
+    """
+    cells = read_cells(path)
+    return [*cells], {name: as_numbers(column) for name, column in cells.items()}
+
+
+def read_cells(path: Path | str) -> dict[str, NDArray[Any]]:
+    """Return the columns by name, TEXT (rows,) without blanks around it.
+
+    UTF-8, separated by commas, one header line.
     """
     path = _file(path)
+    csv.field_size_limit(2**31 - 1)  # of a cell: reviews are longer than the 131,072 of default
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
@@ -73,7 +83,17 @@ def read_csv(path: Path | str) -> tuple[list[str], dict[str, NDArray[Any]]]:
         raise BadInput(f"{path}, line {reader.line_num}: {error}") from error
     if not cells:
         raise BadInput(f"{path} has a header but no rows")
-    return header, {name: _column([row[i] for row in cells]) for i, name in enumerate(header)}
+    return {
+        name: np.array([row[i].strip() for row in cells], TEXT) for i, name in enumerate(header)
+    }
+
+
+def as_numbers(column: NDArray[Any]) -> NDArray[Any]:
+    """Return TEXT (n,) as float64, NaN where blank, if every other cell is a number; else as is."""
+    cells = column.tolist()
+    if all(not cell or _NUMBER.fullmatch(cell) for cell in cells):
+        return np.array([float(cell) if cell else math.nan for cell in cells], np.float64)
+    return column
 
 
 def read_image(path: Path | str) -> NDArray[np.uint8]:
@@ -128,22 +148,17 @@ def _header(path: Path, header: list[str]) -> list[str]:
     default = header == [str(i) for i in range(len(header))]  # what a DataFrame writes unnamed
     if not default and all(_NUMBER.fullmatch(name) for name in header):
         raise BadInput(f"{path} has no header: its first line holds numbers, not column names")
+    seen: set[str] = set()
     for i, name in enumerate(header):
         if not name:
             raise BadInput(
                 f"{path}: column {i + 1} has no name",
                 hint="a DataFrame's row numbers are left out by to_csv(index=False)",
             )
-        if name in header[:i]:
+        if name in seen:
             raise BadInput(f"{path} has two columns named {name!r}")
+        seen.add(name)
     return header
-
-
-def _column(cells: list[str]) -> NDArray[Any]:
-    cells = [cell.strip() for cell in cells]
-    if all(not cell or _NUMBER.fullmatch(cell) for cell in cells):
-        return np.array([float(cell) if cell else math.nan for cell in cells], np.float64)
-    return np.array(cells, np.str_)
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:

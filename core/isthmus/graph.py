@@ -47,11 +47,14 @@ class Graph:
     relations: tuple[Relation, ...]
 
     def __post_init__(self) -> None:
+        features = rows.readable(self.features, "node features")
+        if not rows.is_sparse(features):
+            features = features.astype(np.float32, copy=False)
+        object.__setattr__(self, "features", features)
         for r in self.relations:
             if r.index.size and not (r.index.min() >= 0 and r.index.max() < len(self)):
-                raise BadInput(
-                    f"relation {r.name!r} names node {r.index.max()}, but there are {len(self)}"
-                )
+                bad = r.index.min() if r.index.min() < 0 else r.index.max()
+                raise BadInput(f"relation {r.name!r} names node {bad}, but there are {len(self)}")
 
     def __len__(self) -> int:
         return rows.count(self.features)

@@ -169,7 +169,8 @@ def _brought(domain: D, schema: Schema) -> D:
         brought = replace(domain, schema=replace(domain.schema, shape=shape), x=x)
     own = domain.schema.features
     if own and schema.features and own != schema.features:  # columns are matched by name
-        brought = replace(domain, x=domain.x[:, [own.index(c) for c in schema.features]])
+        place = {c: i for i, c in enumerate(own)}
+        brought = replace(domain, x=domain.x[:, [place[c] for c in schema.features]])
     if isinstance(brought, Labelled):
         return cast(D, brought.recode(schema))
     return cast(D, replace(brought, schema=schema))

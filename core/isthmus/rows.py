@@ -14,6 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.errors import BadInput
+
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 _IN_CACHE = 2**17  # bytes of rows hashed at once
 
@@ -38,6 +40,27 @@ def take(x: Any, index: Any) -> Any:
     if not isinstance(x, np.ndarray) and callable(view := getattr(x, "take", None)):
         return view(index)
     return x[index]
+
+
+def readable(x: Any, name: str) -> Any:
+    """Return instances as everything here reads them: numbers in an array or CSR matrix, or Rows.
+
+    Other sparse matrices become CSR, masked values and None NaN, data frames, tensors and lists
+    arrays. Raises BadInput, which ``name`` begins, for what holds no numbers.
+    """
+    if hasattr(x, "tocsr"):
+        return x if getattr(x, "format", "csr") == "csr" else x.tocsr()
+    if isinstance(x, Rows):
+        return x
+    try:
+        array = x if isinstance(x, np.ndarray) else np.asarray(x)
+        if array.dtype == object or isinstance(array, np.ma.MaskedArray):
+            array = np.ma.filled(array.astype(np.float32), np.nan)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{name}: instances must be numbers: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{name}: instances must be numbers, got {array.dtype}")
+    return array
 
 
 def is_sparse(x: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from isthmus.dataset import Location
 from isthmus.domain import Domain, Labelled, Schema
 from isthmus.errors import BadInput, nearest
+from isthmus.files import TEXT
 from isthmus_datasets.options import choice, names
 
 OPTIONS = {
@@ -26,10 +28,12 @@ def domain_of(
     columns: Mapping[str, NDArray[Any]],
     location: Location,
     x: NDArray[np.float32] | None = None,
+    cells: Mapping[str, NDArray[Any]] | None = None,
 ) -> Domain:
     """Return a table domain of the columns (n,), Labelled where the option ``label`` is given.
 
-    Its features are ``x`` (n, d), or where None the other columns.
+    Its features are ``x`` (n, d), or where None the other columns. ``cells`` is what the file says
+    of each column, where it is a file of text: there 007 is a code and not the number 7.
     """
     labels = known_columns(name, columns, location, "label")
     task = choice(location, "task", ("classes", "regression"), "")
@@ -51,10 +55,24 @@ def domain_of(
     if fractional:
         bad = first[first != np.floor(first)][0]
         raise BadInput(f"{name}: label {labels[0]!r} has the value {bad:g}, which names no class")
-    found, ids = np.unique(first, return_inverse=True)
-    classes = tuple(str(int(c)) if first.dtype.kind == "f" else str(c) for c in found)
-    schema = replace(bare, classes=classes)
-    return Labelled(name=name, schema=schema, x=x, y=ids.astype(np.int64).reshape(-1))
+    said = cells[labels[0]] if cells else first
+    found, ids = np.unique(said, return_inverse=True)
+    called = [_class_name(c) for c in found.tolist()]
+    classes = sorted(set(called), key=called.index)
+    if first.dtype.kind == "f":
+        classes.sort(key=lambda c: (float(c), c))
+    place = {c: i for i, c in enumerate(classes)}
+    schema = replace(bare, classes=tuple(classes))
+    at = np.array([place[c] for c in called], np.int64)
+    return Labelled(name=name, schema=schema, x=x, y=at[ids.reshape(-1)])
+
+
+def _class_name(value: Any) -> str:
+    """Return 3 for 3, 3.0 and "3.0", any other text as it is."""
+    if isinstance(value, str):
+        whole = re.fullmatch(r"(-?(?:0|[1-9]\d*))\.0*", value)
+        return whole[1] if whole else value
+    return str(int(value)) if isinstance(value, float) else str(value)
 
 
 def _features(
@@ -93,7 +111,7 @@ def known_columns(
 def _complete(name: str, columns: Mapping[str, NDArray[Any]], labels: list[str]) -> None:
     for label in labels:
         y = columns[label]
-        blank = ~np.isfinite(y) if y.dtype.kind == "f" else y == "" if y.dtype.kind == "U" else None
+        blank = ~np.isfinite(y) if y.dtype.kind == "f" else y == "" if y.dtype == TEXT else None
         if blank is not None and blank.any():
             raise BadInput(
                 f"{name}: {int(blank.sum())} of {len(y)} rows have no label in {label!r}, "

@@ -20,5 +20,6 @@ class Csv(Dataset):
     def load(self, location: Location) -> Domain:
         self.check(location)
         path = location.find()
-        _, columns = files.read_csv(path)
-        return domain_of(path.stem, columns, location)
+        cells = files.read_cells(path)
+        columns = {name: files.as_numbers(column) for name, column in cells.items()}
+        return domain_of(path.stem, columns, location, cells=cells)

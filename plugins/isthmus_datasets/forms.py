@@ -15,6 +15,7 @@ from isthmus.graph import Graph
 if TYPE_CHECKING:
     from isthmus_datasets.archive import Archive
 
+MOST = 10  # class ids from 0 are not many times as large as there are classes
 FORMS = ("table", "image", "series", "graph")
 
 
@@ -98,7 +99,13 @@ def labels(
     if not classes:  # of every split, so that train and test agree
         name = archive.options.get("y", "y")
         found = [v for k in (name, f"{name}_test") if len(v := archive.arrays.get(k, y[:0]))]
-        classes = tuple(str(i) for i in range(max((int(v.max()) for v in found), default=-1) + 1))
+        ids = np.unique(np.concatenate([y[:0], *found]).astype(np.int64))
+        if len(ids) and ids[0] < 0:
+            raise BadInput(f"{path}: y holds class id {ids[0]}, expected ids from 0")
+        if not len(ids) or ids[-1] < MOST * len(ids):
+            classes = tuple(str(i) for i in range(int(ids.max(initial=-1)) + 1))
+        else:  # codes, such as those of items: the numbers between them are no classes
+            classes, y = tuple(map(str, ids.tolist())), np.searchsorted(ids, y)
     y = y.astype(np.int64)
     if len(y) and (y.min() < 0 or y.max() >= len(classes)):
         bad = y.min() if y.min() < 0 else y.max()

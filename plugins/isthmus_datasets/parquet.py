@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus import files
 from isthmus.dataset import Dataset, Location
 from isthmus.domain import Domain
 from isthmus.errors import BadInput, importing
@@ -59,4 +60,4 @@ def _column(pa: Any, column: Any) -> NDArray[Any]:
         return np.array(values, np.bool_)
     if pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
         return np.array([math.nan if v is None else float(v) for v in values], np.float64)
-    return np.array(["" if v is None else str(v) for v in values], np.str_)
+    return np.array(["" if v is None else str(v) for v in values], files.TEXT)

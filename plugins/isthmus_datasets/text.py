@@ -43,14 +43,19 @@ class Text(Dataset):
     def load(self, location: Location) -> Domain:
         self.check(location)
         path = location.find()
-        columns = read_columns(path) if path.suffix == ".parquet" else files.read_csv(path)[1]
+        cells = None
+        if path.suffix == ".parquet":
+            columns = read_columns(path)
+        else:
+            cells = files.read_cells(path)
+            columns = {c: files.as_numbers(v) for c, v in cells.items()}
         if len(found := known_columns(path.stem, columns, location, "column")) != 1:
             raise BadInput(f"{path.stem}: one column of texts is needed", hint="add column=NAME")
         texts = columns[found[0]]
-        if texts.dtype.kind != "U":
+        if texts.dtype != files.TEXT:
             raise BadInput(f"{path.stem}: column {found[0]!r} holds numbers, expected texts")
         x = embed([str(t) for t in texts], location.options.get("model", MODEL))
-        return domain_of(path.stem, columns, location, x)
+        return domain_of(path.stem, columns, location, x, cells)
 
 
 def embed(texts: list[str], name: str) -> NDArray[np.float32]:

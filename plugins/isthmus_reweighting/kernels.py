@@ -18,6 +18,7 @@ from isthmus.learners.scaling import moments
 
 VALUES = 2**23  # in one dense block: 64 MB
 SMALL = 2**18  # in one that stays near the processor: 2 MB
+LEAST = 64  # rows in such a block, however wide
 SIGMAS = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)  # bandwidths to choose from, in median distances
 Array = NDArray[np.float64]
 
@@ -39,8 +40,11 @@ class Standardised:
 
     def squares(self, x: Any, centres: Array) -> Iterator[Array]:
         """Yield blocks (rows, b) of squared distances to the centres (b, d), in their dtype."""
-        for part in rows.chunks(rows.count(x), max(1, SMALL // max(centres.shape))):
-            yield squares(self.read(x[part], centres.dtype), centres)
+        widest = max(centres.shape)
+        size = max(SMALL // widest, min(LEAST, VALUES // widest), 1)
+        length = np.einsum("nd,nd->n", centres, centres)
+        for part in rows.chunks(rows.count(x), size):
+            yield squares(self.read(x[part], centres.dtype), centres, length)
 
     def kernels(self, x: Any, centres: Array, sigma: float) -> Iterator[Array]:
         """Yield Gaussian kernel blocks (rows, b)."""
@@ -74,11 +78,12 @@ class KernelSum:
         return np.maximum(e @ self.coefficients, 0)
 
 
-def squares(a: Array, b: Array) -> Array:
-    """Return squared distances (len(a), len(b)) of rows."""
-    d = a @ (-2 * b.T)
+def squares(a: Array, b: Array, length: Array | None = None) -> Array:
+    """Return squared distances (len(a), len(b)) of rows; ``length`` is that of b's, squared."""
+    d = a @ b.T
+    d *= -2
     d += np.einsum("nd,nd->n", a, a)[:, None]
-    d += np.einsum("nd,nd->n", b, b)
+    d += np.einsum("nd,nd->n", b, b) if length is None else length
     return np.maximum(d, 0, out=d)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 
 from isthmus import BadInput, Graph, PluginError, Run, Schema
@@ -157,6 +158,16 @@ def test_chunks_bound_what_a_wide_part_makes_of_a_row():
     schema = Schema(kind="table", shape=(2,), outputs=tuple(map(str, range(100_000))))
     TorchAdapted(part=part, schema=schema).predict(np.zeros((300, 2), np.float32))
     assert max(seen) <= 2**23
+
+
+def test_sparse_node_features_predict_as_dense_ones_and_stay_sparse():
+    adapted, graph = network(GRAPHS, GCN()), GRAPHS.target.x
+    words = np.where(graph.features > 0, graph.features, 0)
+    layouts = []
+    adapted.part.register_forward_hook(lambda m, args, out: layouts.append(args[0].layout))
+    thin = adapted.predict(Graph(sparse.csr_matrix(words), graph.relations))
+    np.testing.assert_allclose(thin, adapted.predict(Graph(words, graph.relations)), atol=1e-6)
+    assert layouts == [torch.sparse_csr, torch.strided]
 
 
 def test_chunks_leave_nothing_between_them(monkeypatch):

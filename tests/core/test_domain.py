@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from isthmus import BadInput, Domain, Labelled, Schema, Task
+from isthmus import BadInput, Domain, Labelled, Run, Schema, Task, UnsupportedTask
+from isthmus_baselines.source_only import SourceOnly
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2)
 TABLE = Schema(kind="table", shape=(2,), classes=("a", "b", "c"))
@@ -46,6 +48,36 @@ def test_labels_that_do_not_fit(y, schema, sentence):
 def test_rows_that_do_not_fit_the_schema():
     with pytest.raises(BadInput, match=r"d: instances have shape \(2,\), expected \(3,\)"):
         Domain(name="d", schema=Schema(kind="table", shape=(3,)), x=X)
+
+
+@pytest.mark.parametrize("form", ["csc", "coo", "lil", "dok"])
+def test_every_sparse_matrix_is_read_by_rows(form):
+    d = Domain(name="d", schema=TABLE, x=sparse.csr_matrix(X).asformat(form))
+    assert d.x.format == "csr"
+    np.testing.assert_array_equal(d.take(np.array([4, 1])).x.toarray(), X[[4, 1]])
+    with pytest.raises(BadInput, match=r"d: instances have shape \(3,\), expected \(2,\)"):
+        Domain(name="d", schema=TABLE, x=sparse.random(6, 3, 0.5, form))
+
+
+def test_what_is_missing_is_nan_whatever_holds_the_rows():
+    holes = X.astype(object)
+    holes[2, 1] = None
+    masked = np.ma.masked_array(X, np.isnan(holes.astype(float)))
+    for x in (holes, masked, holes.tolist()):
+        d = Domain(name="d", schema=TABLE, x=x)
+        assert type(d.x) is np.ndarray
+        assert d.x.dtype == np.float32
+        np.testing.assert_array_equal(np.isnan(d.x), np.isnan(holes.astype(float)))
+    np.testing.assert_array_equal(Domain(name="d", schema=TABLE, x=X.tolist()).x, X)
+    task = Task(sources=(labelled(),), target=Domain(name="t", schema=TABLE, x=masked))
+    with pytest.raises(UnsupportedTask, match="t has NaN or infinity in row 2, column 1"):
+        SourceOnly().adapt(task, Run())
+
+
+@pytest.mark.parametrize("x", [X.astype(str), [[1, "a"]], [[1, 2], [3]], [{}], X * 1j])
+def test_what_holds_no_numbers_is_refused(x):
+    with pytest.raises(BadInput, match="d: instances must be numbers"):
+        Domain(name="d", schema=TABLE, x=x)
 
 
 def test_labels_take_their_standard_types_and_leave_the_callers_alone():

@@ -99,6 +99,13 @@ class Compressed:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def take(self, mask: NDArray[np.bool_]) -> Compressed:
+        """Return the rows where ``mask`` (n,) is true."""
+        size = np.diff(self.pointers)
+        inside = np.repeat(mask, size)
+        pointers = np.concatenate([[0], np.cumsum(size[mask])])
+        return Compressed(self.values[inside], self.columns[inside], pointers, self.shape[1])
+
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
         start, stop, _ = rows.indices(len(self))
         pointers = self.pointers[start : stop + 1]
@@ -136,8 +143,10 @@ def _npz(path: Path, options: Mapping[str, str], kind: str) -> Input:
         mask = None  # a node's neighbours are needed whatever rows were asked for
     elif kind == "image" and isinstance(x, np.ndarray) and x.ndim == 3:
         x = x[..., None]
+    if mask is not None and len(mask) != len(x):
+        raise BadInput(f"{path}: x has {len(x)} rows, train has {len(mask)}")
     if mask is not None:
-        x = x[: len(x)][mask]
+        x = x.take(mask) if isinstance(x, Compressed) else x[mask]
     n = len(x)
     rows = range(n) if mask is None else np.flatnonzero(mask).tolist()
     return Input(x, [f"{path.name}:{i}" for i in rows])
@@ -165,8 +174,6 @@ def _instances(
         return Compressed(values, columns, found[f"{name}_indptr"], width), mask
     if name not in found or not found[name].ndim:
         raise BadInput(f"{path} has no rows under the name {name!r}", hint=nearest(name, found))
-    if mask is not None and len(mask) != len(found[name]):
-        raise BadInput(f"{path}: {name} has {len(found[name])} rows, train has {len(mask)}")
     return found[name], mask
 
 

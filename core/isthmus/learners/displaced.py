@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus import rows
@@ -15,6 +14,7 @@ from isthmus.learners.mapped import FrontPart
 from isthmus.learners.neighbours import NeighboursPart
 
 KNOWN = 4000  # rows kept at most: they are looked up, and held in memory, as dense float32
+VALUES = 2**24  # of those rows, at most
 
 
 class DisplacedPart(FrontPart):
@@ -42,17 +42,13 @@ class DisplacedPart(FrontPart):
 def displaced(head: Part, x: Any, moved: Any) -> DisplacedPart:
     """Return the part for known rows ``x`` (n, d) that went to ``moved`` (n, d), arrays or CSR.
 
-    Of more than ``KNOWN`` rows the first in canonical order are kept. Memory O(min(n, KNOWN) d).
+    The first ``KNOWN`` rows in canonical order are kept, or fewer where they are wide.
     """
-    kept = rows.canonical_order(x)[:KNOWN]
-    start = np.asarray(rows.dense(x[kept]), np.float64)
-    step = np.asarray(rows.dense(moved[kept]), np.float64) - start
-    centre = start.mean(0)
+    kept = rows.canonical_order(x)[: min(KNOWN, max(1, VALUES // x.shape[1]))]
+    start, step = rows.dense(x[kept]), rows.dense(moved[kept])
+    step = step - start
+    centre = start.mean(0, dtype=np.float64).astype(np.float32)
     n, d = start.shape
     field = NeighboursPart(n, d, width=d, k=1)
-    field.rows, field.centre, field.votes = _float(start - centre), _float(centre), _float(step)
+    field.rows, field.centre, field.votes = map(torch.from_numpy, (start - centre, centre, step))
     return DisplacedPart(head, field)
-
-
-def _float(x: NDArray[np.float64]) -> Tensor:
-    return torch.tensor(x, dtype=torch.float32)

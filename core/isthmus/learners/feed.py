@@ -6,7 +6,6 @@ killed run continues where it stopped, and sorting a file differently changes no
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -135,7 +134,7 @@ class Feed:
     def _graph(self, graph: Graph) -> Batch:
         """Bring the nodes into canonical order: dropout masks must not follow the caller's."""
         graph = graph[self.order]
-        x = _features(graph.features).to(self.device)
+        x = as_tensor(graph.features).to(self.device)
         edges = torch.from_numpy(graph.edges()).to(self.device)
         return self._labelled((x, edges), torch.from_numpy(self.order).to(self.device))
 
@@ -170,20 +169,6 @@ def _by_class(domain: Domain, order: NDArray[np.int64], seed: tuple[int, ...]) -
         raise BadInput(f"{domain.name} is a graph, which is one batch: it cannot be balanced")
     y = domain.y[order]
     return [Chain(order[y == c], (*seed, c)) for c in np.unique(y).tolist()]
-
-
-def _features(x: Any) -> Tensor:
-    if not rows.is_sparse(x):
-        return as_tensor(rows.dense(x))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        return torch.sparse_csr_tensor(
-            as_tensor(x.indptr.astype(np.int64)),
-            as_tensor(x.indices.astype(np.int64)),
-            as_tensor(x.data.astype(np.float32)),
-            size=x.shape,
-            check_invariants=True,
-        )
 
 
 def prepared(

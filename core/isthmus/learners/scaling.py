@@ -20,7 +20,7 @@ def moments(
     """Return mean and standard deviation (d,) of the columns of ``x`` (n, d), ``weight`` (n,).
 
     A constant column gets the spread ``constant``. Two passes in float64 over chunks: ``x`` may be
-    lazy or CSR.
+    lazy, or CSR, of which only stored values are read.
     """
     mean, spread, _ = _columns(x, weight, constant)
     return mean, spread
@@ -62,20 +62,41 @@ def _columns(
     n, d = rows.count(x), x.shape[1]
     w = np.full(n, 1 / n) if weight is None else np.asarray(weight, np.float64)
     w = w / w.sum()
-    mean, square, furthest = np.zeros(d), np.zeros(d), np.zeros(d)
-    parts = [*rows.chunks(n, max(1, CHUNK // max(d, 1)))]
-    for part in parts:
-        mean += w[part] @ _dense(x[part])
-    for part in parts:
-        chunk = _dense(x[part])
-        chunk -= mean
-        square += w[part] @ np.square(chunk, out=chunk)
-        np.maximum(furthest, chunk.max(0, initial=0), out=furthest)
+    if rows.is_sparse(x):
+        mean, square, furthest = _stored(x, w)
+    else:
+        mean, square, furthest = np.zeros(d), np.zeros(d), np.zeros(d)
+        parts = [*rows.chunks(n, max(1, CHUNK // max(d, 1)))]
+        for part in parts:
+            mean += w[part] @ np.asarray(x[part], np.float64)
+        for part in parts:
+            chunk = np.array(x[part], np.float64)
+            chunk -= mean
+            square += w[part] @ np.square(chunk, out=chunk)
+            np.maximum(furthest, chunk.max(0, initial=0), out=furthest)
     spread, reach = np.sqrt(square), np.sqrt(furthest)
     still = spread <= CONSTANT * (np.abs(mean) + reach)
     return mean, np.where(still, constant, spread), reach
 
 
-def _dense(x: Any) -> NDArray[np.float64]:
-    """Return a copy in float64."""
-    return np.array(x.toarray() if rows.is_sparse(x) else x, np.float64)
+def _stored(
+    x: Any, w: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean, variance and largest squared distance from the mean of a CSR matrix, each (d,).
+
+    Only stored values are looked at: those that are not are zeros, as far from the mean as it.
+    """
+    n, d = x.shape
+    mean = np.asarray(x.T @ w, np.float64)
+    square, furthest, held, count = (np.zeros(d) for _ in range(4))
+    for part in rows.chunks(n, max(1, n * CHUNK // max(x.nnz, 1))):
+        some = x[part].tocoo()
+        some.sum_duplicates()
+        here = w[part][some.row]
+        off = np.square(some.data - mean[some.col])
+        square += np.bincount(some.col, here * off, d)
+        held += np.bincount(some.col, here, d)
+        count += np.bincount(some.col, minlength=d)
+        np.maximum.at(furthest, some.col, off)
+    zeros = np.where(count < n, np.square(mean), 0)
+    return mean, square + np.maximum(1 - held, 0) * zeros, np.maximum(furthest, zeros)

@@ -27,10 +27,10 @@ class A2GNN(Strategy):
     """Propagate features on the target graph only, and align them with the source's by MMD.
 
     For graphs whose neighbours share labels (homophily above about 0.3); elsewhere it hurts.
-    Cost per epoch O(steps m width + draws sample² width), memory O((n + sample²) width). Weight,
-    width and optimiser are the authors'; 10 propagations for their 30, which cost three times as
-    much. Citation graphs, last epoch: 74.5 (mean of 6), source-only 70.0; airports: 45.1, 46.0;
-    see benchmarks/graphs.
+    Cost per epoch O(steps m width + draws sample² width), memory O((n + m + sample²) width) for m
+    edges. Weight, width and optimiser are the authors'; 10 propagations for their 30, which cost
+    three times as much. Citation graphs, last epoch: 74.5 (mean of 6), source-only 70.0; airports:
+    45.1, 46.0; see benchmarks/graphs.
     """
 
     name: ClassVar[str] = "a2gnn"

@@ -52,6 +52,14 @@ def test_sparse_rows_predict_like_dense_ones(bundles, manifests, tmp_path, rows,
     served = Predictor(bundles["table"], "cpu")
     found = only(read_inputs([str(path)], manifests["table"]))
     np.testing.assert_allclose(served.predict(found.x), served.predict(thin), atol=1e-6)
+    mask = np.arange(len(rows)) % 4 != 1
+    np.savez(path, **arrays, train=mask)
+    found = only(read_inputs([f"{path}#split=test"], manifests["table"]))
+    np.testing.assert_array_equal(found.x[:], thin[~mask])
+    assert len(found.x.values) < m.nnz  # the other rows are not kept
+    np.savez(path, **arrays, train=mask[1:])
+    with pytest.raises(BadInput, match=f"x has {len(rows)} rows, train has {len(rows) - 1}"):
+        read_inputs([f"{path}#split=test"], manifests["table"])
     np.savez(path, **{**arrays, "x_indices": m.indices + 9})
     with pytest.raises(BadInput, match="not a CSR"):
         read_inputs([str(path)], manifests["table"])

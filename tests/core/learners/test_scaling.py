@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from scipy import sparse
 
 from isthmus.learners import scaling
-from isthmus.learners.scaling import moments, scales
+from isthmus.learners.scaling import moments, scales, spreads
 
 
 def test_moments_are_numpys_in_any_chunks(monkeypatch):
@@ -21,6 +23,20 @@ def test_moments_are_numpys_in_any_chunks(monkeypatch):
         np.testing.assert_allclose(mean, np.average(x.astype(float), axis=0, weights=w))
         square = np.average((x - mean) ** 2, axis=0, weights=w)
         np.testing.assert_allclose(scale, np.sqrt(square))
+
+
+@pytest.mark.parametrize("density", [0, 0.05, 0.5, 1])
+def test_a_sparse_matrix_has_the_moments_of_its_rows(density, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = sparse.random(90, 30, density, "csr", np.float32, random_state=0)
+    x.data += 100
+    monkeypatch.setattr(scaling, "CHUNK", 50)
+    for w in (None, rng.uniform(size=90)):
+        for got, wanted in zip(spreads(x, w), spreads(x.toarray(), w), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-9)
+    twice = sparse.csr_matrix((np.ones(4), [0, 0, 1, 1], [0, 2, 4]), shape=(2, 3))
+    for got, wanted in zip(spreads(twice), spreads(twice.toarray()), strict=True):
+        np.testing.assert_allclose(got, wanted)
 
 
 def test_a_constant_column_has_the_spread_one_whatever_the_others_are():

@@ -192,6 +192,14 @@ def test_labels_can_be_names(write, load):
     assert d.y[:3].tolist() == [1, 0, 2]
 
 
+def test_class_ids_that_are_codes_make_as_many_classes(write, load):
+    write(x=X, y=np.array([94110, 10, 501])[Y], y_test=np.array([7]), x_test=X[:1])
+    d = load("npz:a.npz")
+    assert d.schema.classes == ("7", "10", "501", "94110")
+    assert [d.schema.classes[i] for i in d.y[:3]] == ["94110", "10", "501"]
+    assert load("npz:a.npz#split=test").y.tolist() == [0]
+
+
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [

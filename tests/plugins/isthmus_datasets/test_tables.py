@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +54,26 @@ def test_whole_numbers_are_classes_in_their_order(table):
     d = table("label=score&drop=city,sick")
     assert d.schema.classes == ("1", "2", "10")
     assert d.y.tolist() == [0, 1, 2]
+
+
+def test_codes_of_digits_are_not_numbers(load, tmp_path):
+    codes = ["007", "7", "1E5", "100000", "9007199254740993", "9007199254740992", "7.0", "-3"]
+    (tmp_path / "c.csv").write_text("x,code\n" + "".join(f"1,{c}\n" for c in codes))
+    d = load("csv:c.csv#label=code")
+    assert [d.schema.classes[i] for i in d.y] == [*codes[:6], "7", "-3"]
+    assert d.schema.classes[0] == "-3"
+
+
+def test_one_long_text_does_not_widen_the_others(load, tmp_path):
+    """A cell may be longer than the csv module's limit, and costs its own length once."""
+    long = "very " * 40_000
+    (tmp_path / "r.csv").write_text("x,review,y\n" + f"1,{long},a\n" + "1,short,b\n" * 20_000)
+    tracemalloc.start()
+    d = load("csv:r.csv#label=y&drop=review")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert d.schema.classes == ("a", "b")
+    assert peak < 100e6  # in cells of one width the column alone has 16 GB
 
 
 def test_fractions_and_several_labels_are_regression(table):
