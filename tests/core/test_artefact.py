@@ -349,14 +349,6 @@ def test_an_absent_gpu_is_told():
         device_of(absent)
 
 
-def test_a_graph_with_sparse_features_is_predicted():
-    from scipy import sparse
-
-    adapted, x = network(GRAPHS, GCN()), GRAPHS.target.x
-    other = Graph(sparse.csr_matrix(x.features), x.relations)
-    np.testing.assert_allclose(adapted.predict(other), adapted.predict(x), atol=1e-6)
-
-
 def test_a_part_without_tensors_predicts_on_the_cpu():
     class Half(Part):
         def forward(self, x):
