@@ -56,7 +56,7 @@ def readable(x: Any, name: str) -> Any:
         array = x if isinstance(x, np.ndarray) else np.asarray(x)
         if array.dtype == object or isinstance(array, np.ma.MaskedArray):
             array = np.ma.filled(array.astype(np.float32), np.nan)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise BadInput(f"{name}: instances must be numbers: {error}") from error
     if array.dtype.kind not in "biuf":
         raise BadInput(f"{name}: instances must be numbers, got {array.dtype}")
