@@ -87,10 +87,10 @@ class Logistic(Learner):
         def model(penalty: float) -> Any:
             return LogisticRegression(C=1 / penalty, max_iter=ITERATIONS, tol=1e-6)
 
-        # Scikit-learn looks for the classes three times: bytes are found sooner than words.
-        y = np.asarray(y, np.min_scalar_type(schema.width))
         x, y, weight = weighted_rows(x, y, weight)
         fold = None if self.C else draw_folds(x, y, True, run)
+        # Scikit-learn looks for the classes three times: bytes are found sooner than words.
+        y = y.astype(np.min_scalar_type(schema.width))
         x, mean, scale = _standardised(x, weight, schema)
         w = np.zeros((x.shape[1], schema.width))
         b = np.full(schema.width, ABSENT)

@@ -8,6 +8,7 @@ covariate shift by weighting the log-likelihood function, JSPI 90, 2000), the re
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
@@ -24,7 +25,7 @@ from isthmus.strategy import Needs, Run, Strategy
 
 TOO_FEW = 0.05  # share of the source below which an effective sample size is worth a warning
 EDGES = (0.01, 0.1, 0.5, 1.0, 2.0, 10.0, 100.0)  # of the histogram of weights
-CHUNK = 2**20  # values of an array, or rows of a CSR matrix, held in float64 at once
+CHUNK = 2**20  # values held in float64 at once
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -163,8 +164,8 @@ def mean_gaps(x_source: Any, x_target: Any, w: NDArray[Any]) -> dict[str, float]
 def _sums(x: Any, w: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the weighted sums (d,) of the columns and of their squares, in float64."""
     first, second = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    wide = 1 if rows.is_sparse(x) else x.shape[1]
-    for part in rows.chunks(rows.count(x), max(1, CHUNK // max(wide, 1))):
+    n, values = rows.count(x), x.nnz if rows.is_sparse(x) else math.prod(x.shape)
+    for part in rows.chunks(n, max(1, n * CHUNK // max(values, 1))):
         chunk = x[part].astype(np.float64)
         squares = chunk.multiply(chunk) if rows.is_sparse(chunk) else np.square(chunk)
         first += chunk.T @ w[part]

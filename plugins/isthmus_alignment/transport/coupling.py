@@ -40,7 +40,7 @@ def exact(cost: Array, iterations: int, start: Array | None = None) -> Coupling:
     """Return an optimal plan between uniform marginals for cost (n_source, n_target).
 
     It has at most n_source + n_target - 1 entries. About O(n³) time at worst, often n² log n;
-    ``start``, the potential of a similar problem, spares half of it. Memory some 40 bytes per entry
+    ``start``, the potential of a similar problem, spares part of it. Memory some 40 bytes per entry
     of the cost.
     """
     import ot
