@@ -24,7 +24,6 @@ Index = NDArray[np.int64]
 class Problem:
     """Some rows of the (ordered) source and target, and what it costs to join them."""
 
-    number: int  # from 0
     source: Index  # (n,), which rows
     target: Index  # (m,)
     x_source: Any  # (n, d)
@@ -80,7 +79,7 @@ class Coupled:
         stopped, error, cost_of_plan = 0, 0.0, 0.0
         parts = self.batches.pairs(*self.size, self.run.rng(), self.stratum)
         for i, (s, t) in enumerate(parts):
-            problem = self._problem(i, s, t)
+            problem = self._problem(s, t)
             if join is not None:
                 problem = dataclasses.replace(problem, cost=join(problem))
             found = solve(problem)
@@ -101,11 +100,10 @@ class Coupled:
             "stopped_early": stopped,
         }
 
-    def _problem(self, number: int, s: Index, t: Index) -> Problem:
+    def _problem(self, s: Index, t: Index) -> Problem:
         x_source, x_target = self.source.x[s], self.x[t]
         cost, unit = ground_cost(x_source, x_target, self.unit)
         return Problem(
-            number=number,
             source=s,
             target=t,
             x_source=x_source,

@@ -72,11 +72,13 @@ class JDOT(Strategy):
             self.learner, dataclasses.replace(task, sources=(coupled.source,)), run
         )
         objective: list[float] = []
-        potentials: list[Array | None] = [None] * coupled.problems
+        start: Array | None = None
 
         def solve(p: Problem) -> Coupling:
-            found = exact(p.cost, PIVOTS, potentials[p.number])
-            potentials[p.number] = found.potential
+            nonlocal start
+            found = exact(p.cost, PIVOTS, start)
+            # Between mini-batches predictions move too far: from there a plan took longer.
+            start = found.potential if coupled.problems == 1 else None
             return found
 
         for step in range(self.iterations):
