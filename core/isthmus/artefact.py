@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import re
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,10 +22,11 @@ from torch import Tensor, nn
 from isthmus import rows, settings
 from isthmus.atomic import write_together
 from isthmus.domain import Predictions, Schema
-from isthmus.errors import BadInput, ProviderUnavailable
+from isthmus.errors import BadInput
 from isthmus.graph import Graph
 from isthmus.sealed import read_sealed, sealed
 from isthmus.strategy import Adapted
+from isthmus.tensors import as_tensor, device_of
 
 if TYPE_CHECKING:
     from isthmus.deploy.export import OnnxGraph
@@ -236,36 +235,3 @@ def schema_from(value: Mapping[str, Any]) -> Schema:
     """Rebuild a schema from its JSON form, ``dataclasses.asdict``."""
     names = ("shape", "classes", "outputs", "features")
     return Schema(kind=value["kind"], **{k: tuple(value[k]) for k in names})
-
-
-def as_tensor(x: Any) -> Tensor:
-    """Return rows as a tensor; a read-only array (a memory-mapped file) is copied.
-
-    A CSR matrix becomes a float32 tensor of that layout.
-    """
-    if rows.is_sparse(x):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-            return torch.sparse_csr_tensor(
-                as_tensor(x.indptr.astype(np.int64)),
-                as_tensor(x.indices.astype(np.int64)),
-                as_tensor(x.data.astype(np.float32)),
-                size=x.shape,
-                check_invariants=True,
-            )
-    return torch.from_numpy(np.require(x, requirements=["C", "W"]))
-
-
-def device_of(name: str) -> torch.device:
-    """Return the device called cpu, cuda or cuda:N; refuse others, and one that is not there."""
-    if name == "cpu":
-        return torch.device("cpu")
-    if not re.fullmatch(r"cuda(:\d+)?", name):
-        raise BadInput(f"device {name!r}: expected cpu, cuda or cuda:N")
-    number = int(name[5:] or 0)
-    if number >= (seen := torch.cuda.device_count()):
-        raise ProviderUnavailable(
-            f"device {name!r} was asked for, but torch sees {seen or 'no'} GPU",
-            hint="isthmus doctor",
-        )
-    return torch.device("cuda", number)

@@ -16,7 +16,7 @@ from scipy import sparse
 from torch import nn
 
 from isthmus import BadInput, Graph, PluginError, Run, Schema
-from isthmus.artefact import Part, TorchAdapted, as_tensor, device_of, load
+from isthmus.artefact import Part, TorchAdapted, load
 from isthmus.atomic import write_atomically
 from isthmus.errors import ProviderUnavailable
 from isthmus.learners import GCN, MLP, LeNet, Linear, NearestNeighbours, RawPixels
@@ -24,6 +24,7 @@ from isthmus.learners.embedded import EmbeddedPart
 from isthmus.learners.linear import LinearPart
 from isthmus.learners.mapped import Map, mapped
 from isthmus.learners.network import Network
+from isthmus.tensors import as_tensor, device_of
 from isthmus.testing.domains import MAKERS
 
 TABLE, HELDOUT = MAKERS["table"](0)

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus import rows
-from isthmus.artefact import as_tensor
 from isthmus.kept import KeptVectors, digest_of, kept_folder
 from isthmus.learners.backbones import Pretrained
 from isthmus.learners.network import Network
 from isthmus.strategy import Run
+from isthmus.tensors import as_tensor
 
 CHUNK = 64  # images per forward pass, and per transaction
 

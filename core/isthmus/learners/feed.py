@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus import rows
-from isthmus.artefact import as_tensor
 from isthmus.domain import Domain, Labelled
 from isthmus.errors import BadInput
 from isthmus.graph import Graph
 from isthmus.learners.augment import Augment
+from isthmus.tensors import as_tensor
 
 AHEAD = 3  # batches read in advance from files
 RESIDENT = 2**31  # bytes: a larger array is copied to the device batch by batch

@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from isthmus.artefact import device_of
 from isthmus.domain import Domain, Labelled
 from isthmus.errors import BadInput, RunFailed
 from isthmus.learners.average import Average
@@ -34,6 +33,7 @@ from isthmus.learners.ranks import Ranks
 from isthmus.learners.training import Training as Training
 from isthmus.learners.training import optimiser_for
 from isthmus.strategy import Run
+from isthmus.tensors import device_of
 
 FLUSH = 50  # steps between two readings of the losses
 PATIENCE = 1.0  # seconds

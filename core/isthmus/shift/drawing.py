@@ -170,9 +170,9 @@ def _finite(x: Any) -> bool:
 def _embedder(task: Task, run: Run, network: Architecture) -> tuple[Any, int]:
     import torch
 
-    from isthmus.artefact import as_tensor
     from isthmus.learners.loop import seeded
     from isthmus.learners.network import Network
+    from isthmus.tensors import as_tensor
 
     raw = getattr(task.target.x, "raw", task.target.x)
     with seeded(run):

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isthmus import Adapted, Domain, Labelled, Needs, Run, Strategy, Task
-from isthmus.artefact import device_of
 from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.feed import Batch, Feed
 from isthmus.learners.loop import Objective, Step, Training
 from isthmus.learners.modes import as_deployed
 from isthmus.learners.network import Network
 from isthmus.learners.neural import adapt_network
+from isthmus.tensors import device_of
 from isthmus_alignment.deep.clusters import class_directions, spherical_kmeans
 from isthmus_alignment.deep.discrepancy import multi_kernel_gram
 from isthmus_alignment.deep.predictions import full

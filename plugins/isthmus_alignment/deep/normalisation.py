@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus import rows
-from isthmus.artefact import as_tensor
 from isthmus.errors import UnsupportedTask
 from isthmus.learners.network import Network
+from isthmus.tensors import as_tensor
 
 CHUNK = 256  # rows of one pass
 
