@@ -9,6 +9,7 @@ import csv
 import math
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def read_csv(path: Path | str) -> tuple[list[str], dict[str, NDArray[Any]]]:
     A column whose every filled cell is a number is float64 with NaN for blanks; any other is TEXT.
     """
     cells = read_cells(path)
-    return [*cells], {name: as_numbers(column) for name, column in cells.items()}
+    return [*cells], numbered(cells)
 
 
 def read_cells(path: Path | str) -> dict[str, NDArray[Any]]:
@@ -88,12 +89,9 @@ def read_cells(path: Path | str) -> dict[str, NDArray[Any]]:
     }
 
 
-def as_numbers(column: NDArray[Any]) -> NDArray[Any]:
-    """Return TEXT (n,) as float64, NaN where blank, if every other cell is a number; else as is."""
-    cells = column.tolist()
-    if all(not cell or _NUMBER.fullmatch(cell) for cell in cells):
-        return np.array([float(cell) if cell else math.nan for cell in cells], np.float64)
-    return column
+def numbered(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return TEXT columns with those as float64, NaN where blank, whose other cells are numbers."""
+    return {name: _numbers(column) for name, column in columns.items()}
 
 
 def read_image(path: Path | str) -> NDArray[np.uint8]:
@@ -159,6 +157,13 @@ def _header(path: Path, header: list[str]) -> list[str]:
             raise BadInput(f"{path} has two columns named {name!r}")
         seen.add(name)
     return header
+
+
+def _numbers(column: NDArray[Any]) -> NDArray[Any]:
+    cells = column.tolist()
+    if all(not cell or _NUMBER.fullmatch(cell) for cell in cells):
+        return np.array([float(cell) if cell else math.nan for cell in cells], np.float64)
+    return column
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:

@@ -78,6 +78,12 @@ def chunks(n: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
+def blocks(x: Any, values: int) -> Iterator[slice]:
+    """Yield slices of about so many values of ``x`` each, stored ones of a CSR matrix; or a row."""
+    n, held = count(x), x.nnz if is_sparse(x) else math.prod(x.shape)
+    return chunks(n, max(1, n * values // max(held, 1)))
+
+
 def concatenate(parts: list[Any]) -> Any:
     """Pool the instances of several domains, in order: arrays are copied, files stay unread.
 

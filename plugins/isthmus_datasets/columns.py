@@ -58,7 +58,7 @@ def domain_of(
     said = cells[labels[0]] if cells else first
     found, ids = np.unique(said, return_inverse=True)
     called = [_class_name(c) for c in found.tolist()]
-    classes = sorted(set(called), key=called.index)
+    classes = list(dict.fromkeys(called))
     if first.dtype.kind == "f":
         classes.sort(key=lambda c: (float(c), c))
     place = {c: i for i, c in enumerate(classes)}

@@ -21,5 +21,4 @@ class Csv(Dataset):
         self.check(location)
         path = location.find()
         cells = files.read_cells(path)
-        columns = {name: files.as_numbers(column) for name, column in cells.items()}
-        return domain_of(path.stem, columns, location, cells=cells)
+        return domain_of(path.stem, files.numbered(cells), location, cells=cells)

@@ -59,15 +59,11 @@ def form_of(archive: Archive, x: Any, asked: str) -> str:
 def instances(archive: Archive, x: Any, form: str) -> Any:
     """Return ``x`` as a domain of that kind holds it; uint8 images as a table are in [0, 1]."""
     if form == "graph":
-        features = x.features
-        if not rows.is_sparse(features):
-            if features.ndim != 2 or features.dtype.kind not in "biuf":
-                raise BadInput(
-                    f"{archive.path}: node features are {features.dtype} {features.shape}, "
-                    "expected numbers (n, d)"
-                )
-            features = features.astype(np.float32)
-        return Graph(features, x.relations)
+        if x.features.ndim != 2:
+            raise BadInput(
+                f"{archive.path}: node features have shape {x.features.shape}, expected (n, d)"
+            )
+        return x
     if rows.is_sparse(x):
         return x
     if form == "image":
@@ -100,9 +96,7 @@ def labels(
         name = archive.options.get("y", "y")
         found = [v for k in (name, f"{name}_test") if len(v := archive.arrays.get(k, y[:0]))]
         ids = np.unique(np.concatenate([y[:0], *found]).astype(np.int64))
-        if len(ids) and ids[0] < 0:
-            raise BadInput(f"{path}: y holds class id {ids[0]}, expected ids from 0")
-        if not len(ids) or ids[-1] < MOST * len(ids):
+        if not len(ids) or ids[0] < 0 or ids[-1] < MOST * len(ids):
             classes = tuple(str(i) for i in range(int(ids.max(initial=-1)) + 1))
         else:  # codes, such as those of items: the numbers between them are no classes
             classes, y = tuple(map(str, ids.tolist())), np.searchsorted(ids, y)

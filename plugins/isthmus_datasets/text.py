@@ -48,7 +48,7 @@ class Text(Dataset):
             columns = read_columns(path)
         else:
             cells = files.read_cells(path)
-            columns = {c: files.as_numbers(v) for c, v in cells.items()}
+            columns = files.numbered(cells)
         if len(found := known_columns(path.stem, columns, location, "column")) != 1:
             raise BadInput(f"{path.stem}: one column of texts is needed", hint="add column=NAME")
         texts = columns[found[0]]

@@ -130,7 +130,7 @@ def _log_density(z: Array, mean: Array, root: Array) -> Array:
     from scipy.linalg import solve_triangular
 
     found = np.empty(len(z))
-    for part in rows.chunks(len(z), max(1, VALUES // max(z.shape[1], 1))):
+    for part in rows.blocks(z, VALUES):
         white = solve_triangular(root, (z[part] - mean).T, lower=True)
         found[part] = -0.5 * np.square(white).sum(0)
     found -= float(np.log(np.diag(root)).sum())

@@ -143,8 +143,6 @@ def _npz(path: Path, options: Mapping[str, str], kind: str) -> Input:
         mask = None  # a node's neighbours are needed whatever rows were asked for
     elif kind == "image" and isinstance(x, np.ndarray) and x.ndim == 3:
         x = x[..., None]
-    if mask is not None and len(mask) != len(x):
-        raise BadInput(f"{path}: x has {len(x)} rows, train has {len(mask)}")
     if mask is not None:
         x = x.take(mask) if isinstance(x, Compressed) else x[mask]
     n = len(x)
@@ -171,10 +169,14 @@ def _instances(
         columns = found.get(f"{name}_indices", np.zeros(0))
         values = found.get(f"{name}_data", np.ones(len(columns), np.float32))
         width = int(found.get("n_features", np.array(0)))
-        return Compressed(values, columns, found[f"{name}_indptr"], width), mask
-    if name not in found or not found[name].ndim:
+        x: Any = Compressed(values, columns, found[f"{name}_indptr"], width)
+    elif name in found and found[name].ndim:
+        x = found[name]
+    else:
         raise BadInput(f"{path} has no rows under the name {name!r}", hint=nearest(name, found))
-    return found[name], mask
+    if mask is not None and len(mask) != len(x):
+        raise BadInput(f"{path}: {name} has {len(x)} rows, train has {len(mask)}")
+    return x, mask
 
 
 def _csv(path: Path, options: Mapping[str, str], width: int, features: Sequence[str]) -> Input:

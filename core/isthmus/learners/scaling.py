@@ -66,7 +66,7 @@ def _columns(
         mean, square, furthest = _stored(x, w)
     else:
         mean, square, furthest = np.zeros(d), np.zeros(d), np.zeros(d)
-        parts = [*rows.chunks(n, max(1, CHUNK // max(d, 1)))]
+        parts = [*rows.blocks(x, CHUNK)]
         for part in parts:
             mean += w[part] @ np.asarray(x[part], np.float64)
         for part in parts:
@@ -89,9 +89,10 @@ def _stored(
     n, d = x.shape
     mean = np.asarray(x.T @ w, np.float64)
     square, furthest, held, count = (np.zeros(d) for _ in range(4))
-    for part in rows.chunks(n, max(1, n * CHUNK // max(x.nnz, 1))):
+    for part in rows.blocks(x, CHUNK):
         some = x[part].tocoo()
-        some.sum_duplicates()
+        if not x.has_canonical_format:
+            some.sum_duplicates()
         here = w[part][some.row]
         off = np.square(some.data - mean[some.col])
         square += np.bincount(some.col, here * off, d)

@@ -8,7 +8,6 @@ covariate shift by weighting the log-likelihood function, JSPI 90, 2000), the re
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
@@ -164,8 +163,7 @@ def mean_gaps(x_source: Any, x_target: Any, w: NDArray[Any]) -> dict[str, float]
 def _sums(x: Any, w: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the weighted sums (d,) of the columns and of their squares, in float64."""
     first, second = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    n, values = rows.count(x), x.nnz if rows.is_sparse(x) else math.prod(x.shape)
-    for part in rows.chunks(n, max(1, n * CHUNK // max(values, 1))):
+    for part in rows.blocks(x, CHUNK):
         chunk = x[part].astype(np.float64)
         squares = chunk.multiply(chunk) if rows.is_sparse(chunk) else np.square(chunk)
         first += chunk.T @ w[part]
