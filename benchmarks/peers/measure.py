@@ -103,7 +103,8 @@ class Ledger:
     def fill(self, worker: Worker, cell: Record) -> Record:
         """Return the record of a cell, measured now if there is none.
 
-        A method that ran out of time is not tried on a larger problem.
+        A method that ran out of time is not tried on a larger problem, nor in the rest of its set,
+        over which it has no mean any more.
         """
         key = _key(cell)
         if key not in self.records:
@@ -126,7 +127,9 @@ class Ledger:
     def _slower(self, cell: Record) -> Record | None:
         same = {k: cell[k] for k in ("part", "library", "method", "setting", "threads", "limit")}
         for r in self.of(**same):
-            if r["status"] == "timeout" and r["cell"]["rows"] <= cell["rows"]:
+            there = r["cell"]
+            within = there["rows"] <= cell["rows"] or there.get("set", "") == cell.get("set")
+            if r["status"] == "timeout" and within:
                 return {"status": "timeout", "reason": f"{r['reason']} on {r['cell']['problem']}"}
         return None
 

@@ -20,7 +20,7 @@ from isthmus_alignment.deep.discrepancy import squared_distances
 from isthmus_alignment.deep.predictions import full
 from isthmus_alignment.deep.regularised import Pass, Regularised
 from isthmus_alignment.limits import from_zero
-from isthmus_alignment.transport.coupling import exact
+from isthmus_alignment.transport.exact import exact
 
 ITERATIONS = 100_000  # of the network simplex; a batch takes a few hundred
 

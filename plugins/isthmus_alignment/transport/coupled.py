@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Coupled:
         stopped, error, cost_of_plan = 0, 0.0, 0.0
         parts = self.batches.pairs(*self.size, self.run.rng(), self.stratum)
         for i, (s, t) in enumerate(parts):
-            problem = self._problem(s, t)
+            problem = self._whole if self.problems == 1 else self._problem(s, t)
             if join is not None:
                 problem = dataclasses.replace(problem, cost=join(problem))
             found = solve(problem)
@@ -99,6 +100,10 @@ class Coupled:
             "problems": self.problems,
             "stopped_early": stopped,
         }
+
+    @cached_property
+    def _whole(self) -> Problem:
+        return self._problem(*map(np.arange, self.size))
 
     def _problem(self, s: Index, t: Index) -> Problem:
         x_source, x_target = self.source.x[s], self.x[t]

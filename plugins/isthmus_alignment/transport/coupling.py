@@ -1,15 +1,13 @@
-"""Couplings of source and target rows: the exact one, and the entropic one.
+"""Couplings of source and target rows, and the entropic ones.
 
-The exact plan is POT's network simplex (Bonneel et al., SIGGRAPH Asia 2011). Entropic plans are
-Sinkhorn's iterations (Cuturi, NeurIPS 2013, arXiv:1306.0895) on a kernel that absorbs the
-potentials (Schmitzer, SISC 2019, arXiv:1610.06519), so that a small ``reg`` neither under- nor
-overflows; with relaxed marginals those of Chizat et al., Mathematics of Computation 87 (2018),
-arXiv:1607.05816. All entropies are relative to the product of the marginals.
+Entropic plans are Sinkhorn's iterations (Cuturi, NeurIPS 2013, arXiv:1306.0895) on a kernel that
+absorbs the potentials (Schmitzer, SISC 2019, arXiv:1610.06519), so that a small ``reg`` neither
+under- nor overflows; with relaxed marginals those of Chizat et al., Mathematics of Computation 87
+(2018), arXiv:1607.05816. All entropies are relative to the product of the marginals.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,28 +34,6 @@ def uniform(n: int) -> Array:
     return np.full(n, 1 / n)
 
 
-def exact(cost: Array, iterations: int, start: Array | None = None) -> Coupling:
-    """Return an optimal plan between uniform marginals for cost (n_source, n_target).
-
-    It has at most n_source + n_target - 1 entries. About O(n³) time at worst, often n² log n;
-    ``start``, the potential of a similar problem, spares part of it. Memory some 40 bytes per entry
-    of the cost.
-    """
-    import ot
-
-    a, b = (uniform(n) for n in cost.shape)
-    near = None if start is None else ((cost - start).min(1), start)
-    with warnings.catch_warnings():  # what it would warn of is in the log
-        warnings.simplefilter("ignore")
-        plan, log = ot.emd(a, b, cost, numItermax=iterations, log=True, potentials_init=near)
-    return Coupling(
-        plan=np.asarray(plan),
-        converged=log["warning"] is None,
-        error=float(np.abs(plan.sum(0) - b).sum()),
-        potential=np.asarray(log["v"]),
-    )
-
-
 def entropic(
     cost: Array,
     reg: float,
@@ -81,7 +57,7 @@ def entropic(
     # From soft c-transforms, so that no row or column of the kernel underflows as a whole.
     f, kernel = _rows_fitted(cost, g, reg)
     if not kernel.sum(0).min() > LEAST:
-        g = _softmin(cost.T, f, reg)
+        g = softmin(cost.T, f, reg)
         kernel = _kernel(cost, f, g, reg)
     u, v, error = np.zeros(n), np.zeros(m), np.inf  # logarithms of the scaling factors
     stride, omega = Stride(), 1.0
@@ -156,8 +132,8 @@ class Scaled:
 
     def __init__(self, cost: Array, reg: float) -> None:
         self.cost, self.reg = cost, reg
-        self.g = _softmin(cost.T, np.zeros(len(cost)), reg)
-        self.f = _softmin(cost, self.g, reg)
+        self.g = softmin(cost.T, np.zeros(len(cost)), reg)
+        self.f = softmin(cost, self.g, reg)
         self.unscaled = -self.f / reg - np.log(len(cost))  # log row sums before rows had factors
         self._absorb(0.0, 0.0)
 
@@ -189,13 +165,13 @@ class Scaled:
         self.kernel = _kernel(self.cost, self.f, self.g, self.reg)
 
 
-def _softmin(cost: Array, potential: Array, reg: float) -> Array:
+def softmin(cost: Array, potential: Array, reg: float) -> Array:
     """Return -reg log mean_j exp((potential_j - cost_ij) / reg) for each row i."""
     return _rows_fitted(cost, potential, reg)[0]
 
 
 def _rows_fitted(cost: Array, potential: Array, reg: float) -> tuple[Array, Array]:
-    """Return _softmin's f (n,), and the kernel with f and the potential, whose row means are 1."""
+    """Return softmin's f (n,), and the kernel with f and the potential, whose row means are 1."""
     least = np.asarray((cost - potential).min(1))
     kernel = _kernel(cost, least, potential, reg)
     mean = kernel.mean(1)

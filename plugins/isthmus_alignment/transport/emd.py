@@ -14,7 +14,8 @@ from isthmus.learners.learner import Learner
 from isthmus_alignment.transport.barycentric import transport
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupled import Problem
-from isthmus_alignment.transport.coupling import Coupling, exact
+from isthmus_alignment.transport.coupling import Coupling
+from isthmus_alignment.transport.exact import exact
 
 
 @dataclass(frozen=True, kw_only=True)

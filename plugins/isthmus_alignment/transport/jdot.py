@@ -17,7 +17,8 @@ from isthmus.learners.learner import Learner
 from isthmus.learners.neural import fit_learner
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupled import Coupled, Problem
-from isthmus_alignment.transport.coupling import Array, Coupling, exact
+from isthmus_alignment.transport.coupling import Array, Coupling
+from isthmus_alignment.transport.exact import exact
 from isthmus_alignment.transport.propagation import as_values, fit_propagated, propagate
 
 PIVOTS = 2_000_000
@@ -85,9 +86,9 @@ class JDOT(Strategy):
             predicted = np.asarray(adapted.predict(coupled.x), np.float64)
 
             def join(p: Problem, predicted: Array = predicted) -> Array:
-                far = self.alpha / (p.cost.max() or 1.0)
-                known_here, predicted_here = known[p.source] / unit, predicted[p.target] / unit
-                return far * p.cost + loss(known_here, predicted_here)
+                joint = loss(known[p.source] / unit, predicted[p.target] / unit)
+                joint += self.alpha / (p.cost.max() or 1.0) * p.cost
+                return joint
 
             labels = propagate(coupled, solve, join)
             objective.append(float(coupled.diagnostics["cost"]))
@@ -108,4 +109,5 @@ def losses(known: Array, predicted: Array) -> Array:
 
 def log_losses(known: Array, predicted: Array) -> Array:
     """Return -log of the probability (n_target, k) of each label (n_source, k), one-hot."""
-    return np.asarray(-known @ np.log(np.maximum(predicted, LEAST)).T)
+    rows = np.ascontiguousarray(-np.log(np.maximum(predicted, LEAST)).T)
+    return np.asarray(rows[known.argmax(1)])

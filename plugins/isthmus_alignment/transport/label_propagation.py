@@ -15,7 +15,8 @@ from isthmus.learners.learner import Learner
 from isthmus_alignment.limits import above_zero
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupled import Problem
-from isthmus_alignment.transport.coupling import Coupling, entropic, exact
+from isthmus_alignment.transport.coupling import Coupling, entropic
+from isthmus_alignment.transport.exact import exact
 from isthmus_alignment.transport.propagation import fit_coupled
 
 ITERATIONS = {"emd": 2_000_000, "sinkhorn": 1000}

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from isthmus_alignment.transport.coupling import Array, Coupling, exact
+from isthmus_alignment.transport.coupling import Array, Coupling
+from isthmus_alignment.transport.exact import exact
 
 PIVOTS = 2_000_000  # of each exact plan
 STEPS = 5000  # of mass from one kept plan to another, after each new one

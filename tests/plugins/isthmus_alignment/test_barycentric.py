@@ -12,7 +12,8 @@ from isthmus.learners.neighbours import NearestNeighbours, NeighboursPart
 from isthmus_alignment.transport.barycentric import barycentres, transport
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupled import Coupled, Problem
-from isthmus_alignment.transport.coupling import Coupling, entropic, exact
+from isthmus_alignment.transport.coupling import Coupling, entropic
+from isthmus_alignment.transport.exact import exact
 
 SCHEMA = Schema(kind="table", shape=(3,), classes=("a", "b"))
 

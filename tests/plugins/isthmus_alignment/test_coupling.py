@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import ot
 import pytest
-from scipy.optimize import linear_sum_assignment, linprog
 
-from isthmus_alignment.transport.coupling import Stride, entropic, exact, uniform
+from isthmus_alignment.transport.coupling import Stride, entropic, uniform
+from isthmus_alignment.transport.exact import exact
 
 
 def costs(seed: int, n: int = 30, m: int = 40):
@@ -15,50 +15,6 @@ def costs(seed: int, n: int = 30, m: int = 40):
 
 def kl(p, q):
     return (np.where(p > 0, p * np.log(np.where(p > 0, p, 1) / q), 0) - p + q).sum()
-
-
-def test_an_exact_plan_meets_its_marginals_and_is_sparse():
-    found = exact(costs(0), 10**6)
-    np.testing.assert_allclose(found.plan.sum(0), uniform(40), atol=1e-15)
-    np.testing.assert_allclose(found.plan.sum(1), uniform(30), atol=1e-15)
-    assert found.plan.min() >= 0
-    assert np.count_nonzero(found.plan) <= 69
-    assert found.converged
-    assert found.error < 1e-12
-
-
-def test_an_exact_plan_is_as_cheap_as_a_linear_programs():
-    cost = costs(1, 8, 11)
-    rows = np.repeat(np.eye(8), 11, axis=1)
-    columns = np.tile(np.eye(11), 8)
-    lp = linprog(
-        cost.ravel(),
-        A_eq=np.vstack([rows, columns]),
-        b_eq=np.concatenate([uniform(8), uniform(11)]),
-    )
-    assert (exact(cost, 10**6).plan * cost).sum() == pytest.approx(lp.fun, rel=1e-9)
-
-
-def test_between_domains_of_one_size_an_exact_plan_is_an_assignment():
-    cost = costs(2, 25, 25)
-    found = np.zeros((25, 25))
-    found[linear_sum_assignment(cost)] = 1 / 25
-    np.testing.assert_allclose(exact(cost, 10**6).plan, found, atol=1e-15)
-
-
-def test_an_exact_solver_that_runs_out_of_pivots_says_so():
-    assert not exact(costs(3), 5).converged
-
-
-def test_an_exact_plan_starts_at_potentials_and_ends_the_same_from_any():
-    cost, near = costs(4, 50, 80), costs(4, 50, 80) * 1.01
-    wanted = exact(cost, 10**6)
-    assert not exact(cost, 100).converged
-    assert exact(near, 100, wanted.potential).converged  # few pivots are left
-    for start in (1e6 * np.random.default_rng(0).normal(size=80), wanted.potential + 1e9):
-        found = exact(cost, 10**6, start)
-        assert found.converged
-        np.testing.assert_allclose(found.plan, wanted.plan, atol=1e-15)
 
 
 @pytest.mark.parametrize("reg", [10, 1, 0.1])

@@ -11,7 +11,7 @@ from isthmus import BadInput, Labelled, Run, Schema, Task
 from isthmus.learners.linear import Linear, Ridge
 from isthmus.learners.neighbours import NearestNeighbours
 from isthmus.learners.scaling import scales
-from isthmus_alignment.transport.coupling import exact
+from isthmus_alignment.transport.exact import exact
 from isthmus_alignment.transport.jdot import JDOT, LEAST, log_losses, losses
 from isthmus_baselines.source_only import SourceOnly
 

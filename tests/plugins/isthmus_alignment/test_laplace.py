@@ -9,9 +9,10 @@ from scipy import sparse
 from sklearn.neighbors import kneighbors_graph
 
 from isthmus import BadInput, Labelled, Run, Schema, Task
-from isthmus_alignment.transport.coupling import entropic, exact, uniform
+from isthmus_alignment.transport.coupling import entropic, uniform
 from isthmus_alignment.transport.emd import OTEMD
 from isthmus_alignment.transport.entropic import OTSinkhorn
+from isthmus_alignment.transport.exact import exact
 from isthmus_alignment.transport.laplace import OTLaplace, regularised
 from isthmus_alignment.transport.neighbourhood import Neighbourhood, coordinates, laplacian
 

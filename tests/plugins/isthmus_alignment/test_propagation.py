@@ -10,7 +10,8 @@ from isthmus.learners.linear import Linear
 from isthmus.learners.neighbours import NearestNeighbours
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupled import Coupled, Problem
-from isthmus_alignment.transport.coupling import entropic, exact
+from isthmus_alignment.transport.coupling import entropic
+from isthmus_alignment.transport.exact import exact
 from isthmus_alignment.transport.propagation import as_values, fit_propagated, propagate
 
 CLASSES = Schema(kind="table", shape=(2,), classes=("a", "b", "none"))
