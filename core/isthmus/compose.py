@@ -55,7 +55,11 @@ def build_strategy(
     pixels when they are few; ``embed`` asks for that also where the strategy reads images.
     """
     strategy = settings.configure(catalogue.strategies[name], given)
+    if weights and not backbone:
+        raise BadInput("--weights are those of a backbone: add --backbone NAME")
     if schema.kind != "image":
+        if embed:
+            raise BadInput(f"--embed reads images, and this is a {schema.kind!r} domain")
         if backbone:
             raise BadInput(f"--backbone reads images, and this is a {schema.kind!r} domain")
         if schema.kind == "series" and "series" not in strategy.needs.kinds:

@@ -78,9 +78,28 @@ def configure(cls: type[T], settings: Mapping[str, Any]) -> T:
     Values may also have the field's own type, as in TOML.
     """
     recipe = cls()
-    for key in sorted(settings, key=lambda k: k.count(".")):  # learner before learner.width
-        recipe = _assign(recipe, key.split("."), settings[key], key)
+    left = sorted(settings, key=lambda k: k.count("."))  # learner before learner.width
+    while left:  # as long as one helps: some are allowed only beside others
+        refused: dict[str, BadInput] = {}
+        for key in left:
+            try:
+                recipe = _assign(recipe, key.split("."), settings[key], key)
+            except BadInput as error:
+                refused[key] = error
+        if len(refused) == len(left):
+            raise refused[left[0]]
+        left = [*refused]
     return recipe
+
+
+def check(recipe: Any) -> None:
+    """Raise BadInput where a recipe, or one within, has a text that its field does not allow."""
+    for name, hint in _settings(type(recipe)).items():
+        value = getattr(recipe, name)
+        if dataclasses.is_dataclass(value):
+            check(value)
+        elif get_origin(hint) is Literal and value not in get_args(hint):
+            raise BadInput(f"{name}={value!r}: expected {_spell(hint)}")
 
 
 def parameters(recipe: Any, prefix: str = "") -> Iterator[dict[str, Any]]:

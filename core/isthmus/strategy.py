@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,9 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import rows
+from isthmus import rows, settings
 from isthmus.domain import UNKNOWN
-from isthmus.errors import NotExportable, UnsupportedTask
+from isthmus.errors import BadInput, NotExportable, RunFailed, UnsupportedTask
+
+LARGEST = float(np.finfo(np.float32).max)  # rows are read in float32
 
 if TYPE_CHECKING:
     from isthmus.deploy.export import OnnxGraph
@@ -70,7 +74,8 @@ class Run:
     device: str = "cpu"  # "cpu" | "cuda" | "cuda:1"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     compile: bool = False  # networks, by torch.compile while they are trained
-    budget: float | None = None  # seconds of training, then stop where it stands
+    budget: float | None = None  # seconds of training in all, then stop where it stands
+    deadline: float = math.inf  # on time.monotonic(); ``Strategy.adapt`` sets it from the budget
     checkpoint: Path | None = None  # a folder; long training resumes from it
     checkpoint_every: float = 30.0  # seconds
     key: str = ""  # what identifies this adaptation: a checkpoint of another one is refused
@@ -78,6 +83,16 @@ class Run:
     say: Callable[[str], None] = field(default=lambda sentence: None)
     progress: Callable[[str, int, int], None] = field(default=lambda stage, done, total: None)
     watch: Callable[[Any, Any], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise BadInput(f"seed={self.seed}, expected a whole number from 0")
+        if self.budget is not None and not 0 < self.budget < math.inf:
+            raise BadInput(f"budget={self.budget}, expected seconds above 0")
+
+    def ends(self, began: float) -> float:
+        """Return when a training that began then, on time.monotonic(), has to end."""
+        return min(self.deadline, math.inf if self.budget is None else began + self.budget)
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
@@ -141,7 +156,14 @@ class Strategy(ABC):
     def adapt(self, task: Task, run: Run = Run()) -> Adapted:
         if reason := self.needs.refusal(task):
             raise UnsupportedTask(f"{self.name} {reason}")
-        return self._adapt(task, run)
+        settings.check(self)
+        try:
+            return self._adapt(task, replace(run, deadline=run.ends(time.monotonic())))
+        except np.linalg.LinAlgError as error:
+            raise RunFailed(
+                f"{self.name} met a matrix that cannot be factored: {error}",
+                hint="settings nearer to their defaults, or columns of more alike sizes",
+            ) from error
 
 
 def _output(schema: Schema) -> str:
@@ -172,8 +194,9 @@ def _hole(x: Any) -> str | None:
         return None if np.isfinite(x.data).all() else "NaN or infinity"
     if isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating):
         for part in rows.chunks(len(x), 65536):
-            if not (ok := np.isfinite(x[part])).all():
+            if not (ok := np.abs(x[part]) <= LARGEST).all():
                 at = tuple(int(i) for i in np.argwhere(~ok)[0])
                 place = ", ".join(map(str, at[1:]))
-                return f"NaN or infinity in row {at[0] + part.start}, column {place} (from 0)"
+                what = "a number beyond float32" if np.isfinite(x[part][at]) else "NaN or infinity"
+                return f"{what} in row {at[0] + part.start}, column {place} (from 0)"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from isthmus import BadInput, Strategy
@@ -13,11 +14,11 @@ def at_least_one(strategy: Strategy, *names: str) -> None:
 
 
 def above_zero(strategy: Strategy, *names: str) -> None:
-    _check(strategy, names, lambda value: value > 0, "a number above 0")
+    _check(strategy, names, lambda value: 0 < value < math.inf, "a number above 0")
 
 
 def from_zero(strategy: Strategy, *names: str) -> None:
-    _check(strategy, names, lambda value: value >= 0, "a number from 0")
+    _check(strategy, names, lambda value: 0 <= value < math.inf, "a number from 0")
 
 
 def a_share_if_given(strategy: Strategy, name: str) -> None:

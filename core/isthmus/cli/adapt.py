@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import resource
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,7 +16,8 @@ from typing import Any
 import click
 
 from isthmus.cli.losses import Log, to_all
-from isthmus.cli.talk import Talk, talking
+from isthmus.cli.talk import SEED, Talk, talking
+from isthmus.cli.unfinished import clear, finished, key_of, weights_of
 from isthmus.errors import BadInput
 
 
@@ -32,13 +32,13 @@ from isthmus.errors import BadInput
 @click.option("--weights", help="Its weights: a .safetensors or .pth file, 'download' or 'none'.")
 @click.option("--embed", is_flag=True, help="Adapt frozen features, also where images are read.")
 @click.option("--image-size", type=int, help="Side in pixels; default: the source's.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True
 )
 @click.option("--compile", is_flag=True, help="Compile networks (torch.compile) to train them.")
-@click.option("--budget", type=float, help="Seconds of training at most.")
+@click.option("--budget", type=float, help="Seconds of training at most, all stages.")
 @click.option(
     "--checkpoint-every", default=30.0, show_default=True, help="Seconds between two checkpoints."
 )
@@ -85,10 +85,14 @@ def adapt(
 
     first = Ranks.launched().rank == 0  # of several processes the first alone speaks and writes
     if first:
-        _clear(out, resume, overwrite)
+        clear(out, resume, overwrite)
     talk.quiet |= not first
     catalogue = discover()
     cls = catalogue.strategies[strategy]  # a misspelt name is told before any data is read
+    if start is not None and cls.needs.start == "unused":
+        raise BadInput(f"{strategy} begins from no model: leave --start out")
+    if support is not None and not cls.needs.support:
+        raise BadInput(f"{strategy} reads no target labels: leave --support out")
     trackers = [
         (catalogue.trackers[name](), where or None)
         for name, _, where in (item.partition("=") for item in track if first)
@@ -111,11 +115,17 @@ def adapt(
         "sources": list(sources),
         "target": target,
         "support": support,
+        "start": None if start is None else {"folder": str(start), "weights": weights_of(start)},
         "seed": seed,
         "image_size": image_size,
         "precision": precision,
         "compile": compile,
     }
+    key = key_of(question, task)
+    if resume and (done := finished(out, key)):
+        if first:
+            talk.data(summary(out, *done), lambda: f"{out}: nothing is left to resume")
+        return
     log = Log(out / "log.jsonl", keep=resume) if first else None
     run = Run(
         seed=seed,
@@ -125,7 +135,7 @@ def adapt(
         budget=budget,
         checkpoint=out / "checkpoint",
         checkpoint_every=checkpoint_every,
-        key=hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest(),
+        key=key,
         say=talk.say,
         progress=talk.progress,
     )
@@ -152,22 +162,22 @@ def adapt(
         "parameters": describe(recipe),
         "device": device,
         "seconds": round(seconds, 3),
+        "key": key,
         "versions": {p: version(p) for p in ("isthmus", "torch", "numpy", "scikit-learn")}
         | {"python": platform.python_version()},
     }
     adapted.save(out, record)
     shutil.rmtree(out / "checkpoint", ignore_errors=True)
-    result = {
-        "out": str(out),
-        "strategy": strategy,
-        "seed": seed,
-        "device": device,
-        "seconds": record["seconds"],
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "diagnostics": dict(adapted.diagnostics),
-    }
+    result = summary(out, record, adapted.diagnostics)
     talk.data(result, lambda: f"{out}: {strategy} on {device} in {seconds:.1f} s")
     talk.say(f"next: isthmus evaluate {out} --on URI   or   isthmus export {out} --out BUNDLE")
+
+
+def summary(out: Path, record: Mapping[str, Any], diagnostics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what --json prints."""
+    said = {name: record[name] for name in ("strategy", "seed", "device", "seconds")}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"out": str(out), **said, "peak_mb": round(peak, 1), "diagnostics": dict(diagnostics)}
 
 
 def pairs(settings: tuple[str, ...]) -> dict[str, str]:
@@ -200,24 +210,3 @@ def load_start(folder: Path) -> Any:
     from isthmus.artefact import load
 
     return load(folder)[0]
-
-
-def _clear(out: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse to write over something, unless asked to."""
-    from isthmus.artefact import KNOWN_FILES
-
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise BadInput(f"--out {out} is a file, expected a folder")
-    if foreign := sorted({p.name for p in out.iterdir()} - KNOWN_FILES):
-        raise BadInput(f"--out {out} holds {foreign[0]!r}, which is not of an adapted model")
-    if resume:
-        return
-    if any(out.iterdir()) and not overwrite:
-        done = (out / "adapted.json").exists()
-        raise BadInput(
-            f"--out {out} already holds {'an adapted model' if done else 'an unfinished run'}",
-            hint="add --overwrite" + ("" if done else " or --resume") + ", or take another folder",
-        )
-    shutil.rmtree(out)

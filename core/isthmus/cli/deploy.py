@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from isthmus.cli.talk import Talk, table, talking
+from isthmus.cli.talk import SEED, Talk, table, talking
 
 SHOWN = 20  # predictions printed for a person; scripts get all
 
@@ -17,7 +19,7 @@ SHOWN = 20  # predictions printed for a person; scripts get all
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Bundle to write.")
 @click.option("--sample", help="Domain URI: checks and the golden sample use its rows.")
-@click.option("--seed", default=0, show_default=True, help="Of loaders that split at random.")
+@click.option("--seed", type=SEED, help="Of loaders that split at random; default: the model's.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle that is there.")
 @talking
@@ -26,7 +28,7 @@ def export(
     folder: Path,
     out: Path,
     sample: str | None,
-    seed: int,
+    seed: int | None,
     data_root: Path | None,
     overwrite: bool,
 ) -> None:
@@ -43,6 +45,7 @@ def export(
         from isthmus.compose import load_domain
         from isthmus.manager import discover
 
+        seed = record.get("seed", 0) if seed is None else seed
         rows = load_domain(discover(), sample, data_root, seed).x
     manifest = write_bundle(adapted, out, record=record, sample=rows, overwrite=overwrite)
     size = sum(p.stat().st_size for p in out.iterdir())
@@ -87,8 +90,9 @@ def predict(talk: Talk, bundle: Path, inputs: tuple[str, ...], device: str, as_c
     for given in read_inputs(inputs, predictor.manifest):
         found += described(predictor, predictor.predict(given.x), given.names)
     if as_csv and not talk.as_json:
-        keys = list(found[0]) if found else []
-        click.echo("\n".join([",".join(keys), *(",".join(str(r[k]) for k in keys) for r in found)]))
+        written = csv.DictWriter(sys.stdout, list(found[0]) if found else [], lineterminator="\n")
+        written.writeheader()
+        written.writerows(found)
         return
     talk.data(found, lambda: _text(found))
 

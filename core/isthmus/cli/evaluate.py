@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from isthmus.cli.talk import Talk, table, talking
+from isthmus.cli.talk import SEED, Talk, table, talking
 
 
 @click.command(short_help="Score an adapted model on held-out data.")
@@ -16,7 +16,7 @@ from isthmus.cli.talk import Talk, table, talking
 @click.option("--source", help="Held-out labelled source URI, for validators that weigh it.")
 @click.option("--evaluator", "wanted", multiple=True, help="Default: all that apply.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--seed", default=0, show_default=True, help="Of loaders that split at random.")
+@click.option("--seed", type=SEED, help="Of loaders that split at random; default: the model's.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
 @talking
 def evaluate(
@@ -26,7 +26,7 @@ def evaluate(
     source: str | None,
     wanted: tuple[str, ...],
     device: str,
-    seed: int,
+    seed: int | None,
     data_root: Path | None,
 ) -> None:
     """Score the model in FOLDER on a domain it was not adapted with."""
@@ -39,7 +39,8 @@ def evaluate(
     from isthmus.matching import match_one
 
     catalogue = discover()
-    adapted, _ = load(folder, choose_device(device))
+    adapted, record = load(folder, choose_device(device))
+    seed = record.get("seed", 0) if seed is None else seed  # or a test split would be another one
     domain, said = match_one(load_domain(catalogue, uri, data_root, seed), adapted.schema)
     held_out: Labelled | None = None
     if source is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from isthmus.cli.talk import Talk, talking
+from isthmus.cli.talk import SEED, Talk, talking
 
 PAGE, DATA = "shift.html", "shift.json"
 
@@ -19,7 +19,7 @@ PAGE, DATA = "shift.html", "shift.json"
 @click.option("--backbone", help="A torchvision network for images, such as resnet18.")
 @click.option("--weights", help="Its weights: a .safetensors or .pth file, 'download' or 'none'.")
 @click.option("--image-size", type=int, help="Side in pixels; default: the source's.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="Of the backbone.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Default: $ISTHMUS_DATA.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for a page and its numbers.")

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import click
 
+SEED = click.IntRange(0, 2**63 - 1)
 F = TypeVar("F", bound=Callable[..., Any])
 
 

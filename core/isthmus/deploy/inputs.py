@@ -123,8 +123,14 @@ def _locate(text: str) -> Location:
 
 def _pictures(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
+        found = (p for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
+        return sorted(p for p in found if not _hidden(p.relative_to(path)))
     return [path] if path.suffix.lower() in IMAGES else []
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a file system or an editor left it there: ``._a.png``, ``.cache/a.png``."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _check_options(text: str, given: Mapping[str, str], known: set[str]) -> None:
@@ -198,5 +204,7 @@ def _csv(path: Path, options: Mapping[str, str], width: int, features: Sequence[
             if len(kept) > width
             else "",
         )
+    if words := [c for c in kept if columns[c].dtype.kind != "f"]:
+        raise BadInput(f"{path}: column {words[0]!r} holds text, expected numbers")
     x = np.stack([columns[c] for c in kept], axis=1)
     return Input(x, [f"{path.name}:{i}" for i in range(len(x))])

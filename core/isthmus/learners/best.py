@@ -44,7 +44,7 @@ class Best(nn.Module):
         for name, value in trained.state_dict().items():
             self.register_buffer(_flat(name), value.clone())
         self.validator, self.data, self.patience = validator, (target, held_out), training.patience
-        self.every = max(1, training.steps // training.looks)
+        self.every = -(-training.steps // training.looks)
         for name, value in (("score", -math.inf), ("step", 0.0), ("seen", 0.0), ("worse", 0.0)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float64))
         self.score: Tensor  # that of the state, higher is better

@@ -20,7 +20,8 @@ from isthmus import rows
 from isthmus.artefact import Part, TorchAdapted, build_part, describe_part
 from isthmus.learners.mapped import FrontPart
 
-TINY = 1e-12  # a row shorter than this stays as it is
+TINY = 1e-12  # below any row's length but that of zeros
+LEAST = 1e-37  # below any value that float32 holds in full
 CHUNK = 2**19  # kernel values worked on at once: they stay in the cache
 
 
@@ -39,6 +40,7 @@ class UnitRowsPart(FrontPart):
         self.features = features
 
     def map(self, x: Tensor) -> Tensor:
+        x = x / x.abs().amax(1, keepdim=True).clamp_min(LEAST)  # or squares leave float32
         return x / x.square().sum(1, keepdim=True).sqrt().clamp_min(TINY)
 
     def settings(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import statistics
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,9 @@ class Objective(nn.Module):
         """Return the network as it would be deployed now, for a validator to judge."""
         return net
 
+    def stepped(self, net: Network) -> None:
+        """Follow the new weights, after the last step of a batch (of ``accumulate`` batches)."""
+
     @abstractmethod
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         """Yield one Step per optimiser step; code after a yield sees the new weights."""
@@ -91,7 +95,7 @@ def train(
 
     Several labelled domains give a batch that holds ``batch_size`` rows of each, one domain after
     the other; none, an empty batch. ``weight`` is (n,) for the rows of a single one. ``stage``
-    names checkpoint and progress when a strategy trains more than once; each stage has all of
+    names checkpoint and progress when a strategy trains more than once; all stages share
     ``run.budget``. Batch normalisation whose parameters are frozen keeps its statistics too. With
     ``training.ema`` the network ends with the averaged weights, and with ``training.validator`` as
     it was at that one's best look. Raises RunFailed when a loss is no longer finite. Where several
@@ -125,7 +129,7 @@ def train(
         feeds.append(Feed(target, size, (run.seed, 1), device))
     pending: list[tuple[int, dict[str, Tensor]]] = []
     began = flushed = time.monotonic()
-    stop = math.inf if run.budget is None else began + run.budget
+    stop = run.ends(began)
     place = slice(first * parts * ranks.world + ranks.rank, None, ranks.world)
     ready = prepared(net.prepare, feeds, len(given), place, training.augment)
     with compiled(net, run), closing(ready) as batches:
@@ -145,6 +149,7 @@ def train(
                 stepper.step()
                 optimiser.zero_grad()
                 pending += [(i, values) for values in losses]
+            objective.stepped(net)
             if average is not None:
                 average.update(net)
             done, now = i + 1, time.monotonic()
@@ -156,7 +161,7 @@ def train(
                 run.progress(stage, done, training.steps)
                 checkpoint.maybe_save(done)
                 flushed = now
-            late = run.budget is not None and ranks.any(now > stop, device)
+            late = stop < math.inf and ranks.any(now > stop, device)
             if late and done < training.steps:
                 run.say(f"the time budget ended training after {done} of {training.steps} steps")
                 break
@@ -237,14 +242,21 @@ def _gradient(
 
 
 def _flush(pending: list[tuple[int, dict[str, Tensor]]], run: Run) -> None:
-    """Read the gathered losses in one transfer; a loss that is not finite ends the run."""
+    """Read the gathered losses in one transfer; a loss that is not finite ends the run.
+
+    What is told of a step is the mean of each loss over all that it did: several steps of an
+    objective, batches that are accumulated.
+    """
     if not pending:
         return
     values = iter(torch.stack([v.float() for _, d in pending for v in d.values()]).tolist())
+    read: dict[int, dict[str, list[float]]] = {}
     for i, losses in pending:
-        read = {name: next(values) for name in losses}
-        for name, value in read.items():
+        for name in losses:
+            value = next(values)
             if not math.isfinite(value):
                 raise RunFailed(f"the {name!r} loss became {value} at step {i}", hint=SLOWER)
-        run.log(i, read)
+            read.setdefault(i, {}).setdefault(name, []).append(value)
+    for i, found in read.items():
+        run.log(i, {name: statistics.fmean(every) for name, every in found.items()})
     pending.clear()

@@ -95,4 +95,6 @@ class Refinement(Objective):
                 "teacher": recipe.weight * divergence(said, z.log_softmax(dim=1)).mean(),
             }
         )
+
+    def stepped(self, net: Network) -> None:
         self.average.update(net)

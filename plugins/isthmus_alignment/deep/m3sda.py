@@ -60,7 +60,6 @@ class M3SDA(Strategy):
             net = network_for(task, self.network)
             objective = HeadsOfSources(net.width, net.schema.width, len(task.sources), self)
             done = train(net, objective, task.sources, task.target, run, self.training)
-        objective.answer_together(net.head)
         return TorchAdapted(part=net, schema=task.schema, diagnostics={"training": done})
 
 
@@ -76,9 +75,8 @@ class HeadsOfSources(Objective):
     def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         return list(zip(self.heads[::2], self.heads[1::2], strict=True))
 
-    def deployed(self, net: Network) -> Network:
+    def stepped(self, net: Network) -> None:
         self.answer_together(net.head)
-        return net
 
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         k, recipe = len(self.pairs), self.recipe

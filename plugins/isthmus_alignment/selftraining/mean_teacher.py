@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from isthmus import Adapted, Needs, Run, Strategy, Task
+from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
 from isthmus.artefact import TorchAdapted
 from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.augment import Augment, Strong
@@ -56,6 +56,8 @@ class MeanTeacher(Strategy):
         from_zero(self, "weight", "balance")
         a_share_if_given(self, "threshold")
         a_share_if_given(self, "decay")
+        if self.training.ema is not None:
+            raise BadInput("mean-teacher deploys its teacher, an average of its own: set decay")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         with seeded(run):
@@ -97,6 +99,8 @@ class SelfEnsembling(Objective):
         even = self.balance * unbalance(p) * sure.float().mean()
         task = net.loss(net.head(net.encode(x_s)), source.y, source.weight)
         yield Step({"task": task, "teacher": self.weight * (differ + even)})
+
+    def stepped(self, net: Network) -> None:
         self.teacher.update(net)
 
 

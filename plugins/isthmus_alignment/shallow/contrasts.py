@@ -35,8 +35,8 @@ def conditional(y: NDArray[Any], pseudo: NDArray[Any], classes: int) -> Array:
 def balanced(y: NDArray[Any], pseudo: NDArray[Any], classes: int, balance: float) -> Array:
     """Return marginal and conditional columns, weighted by 1 - balance and balance.
 
-    The marginal one counts as often as there are classes, as in the authors' code of JDA.
+    The marginal one counts as often as the source has classes, as in the authors' code of JDA.
     """
     each = conditional(y, pseudo, classes)
-    domains = np.sqrt(classes) * marginal(len(y), len(pseudo))
+    domains = np.sqrt(len(np.unique(y))) * marginal(len(y), len(pseudo))
     return np.hstack([np.sqrt(1 - balance) * domains, np.sqrt(balance) * each])

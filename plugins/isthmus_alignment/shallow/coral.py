@@ -16,6 +16,7 @@ from isthmus.learners.learner import Learner
 from isthmus.learners.mapped import Map, mapped
 from isthmus.learners.neural import fit_learner
 from isthmus.learners.scaling import moments
+from isthmus_alignment.limits import from_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,9 @@ class CORAL(Strategy):
     shrinkage: float = 1.0  # added to both diagonals: the paper's lambda
     normalise: bool = True  # z-score each domain
     learner: Learner | None = None  # None: Linear
+
+    def __post_init__(self) -> None:
+        from_zero(self, "shrinkage")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         source = task.source

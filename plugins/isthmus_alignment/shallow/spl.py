@@ -59,11 +59,12 @@ class SPL(Strategy):
         at_least_one(self, "components", "dimensions", "iterations")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        source = task.source
+        source, x = task.source, task.target.x
+        source = source.take(rows.canonical_order(source.x, source.y))
         classes, y = np.unique(source.y, return_inverse=True)
         x_source, x_target = principal(
             unit_rows(rows.dense(source.x).astype(np.float64)),
-            unit_rows(rows.dense(task.target.x).astype(np.float64)),
+            unit_rows(rows.dense(rows.take(x, rows.canonical_order(x))).astype(np.float64)),
             self.components,
         )
         found = label_by_projection(

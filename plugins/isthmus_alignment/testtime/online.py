@@ -79,11 +79,11 @@ class Online(Strategy):
         live = Live(model, self, run=run, sources=task.sources)
         order = rows.shuffled(task.target.x, run.rng())
         parts = np.array_split(order, -(-len(order) // max(self.batch_size, 2)))
-        began = time.monotonic()
+        stop = run.ends(time.monotonic())
         for i, part in enumerate(parts):
             live.predict(rows.take(task.target.x, part)[:])
             run.progress("stream", i + 1, len(parts))
-            if run.budget is not None and time.monotonic() - began > run.budget:
+            if time.monotonic() > stop:
                 run.say(f"the time budget ended the stream after {i + 1} of {len(parts)} batches")
                 break
         return live.snapshot()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus import RunFailed
+
 ABSORB = 50.0  # exp(±50) is far from the limits of float64
 LEAST = 1e-100  # of a column of a kernel, which may underflow, and of an error
 LARGEST = 0.9999  # of the factors by which errors of plain iterations shrink
@@ -34,6 +36,7 @@ def uniform(n: int) -> Array:
     return np.full(n, 1 / n)
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what comes of it is refused
 def entropic(
     cost: Array,
     reg: float,
@@ -82,6 +85,8 @@ def entropic(
             kernel = _kernel(cost, f, g, reg)
     kernel *= (np.exp(u) / n)[:, None]
     kernel *= np.exp(v) / m
+    if not np.isfinite(kernel).all():
+        raise RunFailed(f"the plan of entropy {reg:.1e} overflowed", hint="a larger reg")
     f, g = f + reg * u, g + reg * v
     kl = float(kernel.sum(1) @ f + kernel.sum(0) @ g - np.vdot(kernel, cost)) / reg
     return Coupling(

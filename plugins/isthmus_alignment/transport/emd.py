@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
+from isthmus_alignment.limits import at_least_one
 from isthmus_alignment.transport.barycentric import transport
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupled import Problem
@@ -40,8 +41,7 @@ class OTEMD(Strategy):
     learner: Learner | None = None  # None: 1-NN for classes, Linear for values
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise BadInput(f"ot-emd: iterations={self.iterations}, expected at least 1")
+        at_least_one(self, "iterations")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         return transport(task, run, self.solve, self.learner, self.batches, spreads=False)

@@ -24,6 +24,7 @@ SAMPLE, NEAR = 300, 0.02  # rows a side for first potentials; the share of pairs
 FIRST, MORE = 30, 10  # pairs per row of either side on the list at first; and added at a time
 ROUNDS = 30  # after which all pairs are given to it after all
 NEGATIVE = -1e-9  # a reduced cost, as a share of the largest cost
+WILD = 1e3  # the largest cost in median ones, from which that is too coarse
 BLOCK = 1 << 16  # costs read at a time, few enough to stay in the cache
 Index = NDArray[np.int64]  # of pairs: places in the flat cost
 
@@ -33,12 +34,14 @@ def exact(cost: Array, iterations: int, start: Array | None = None) -> Coupling:
 
     It has at most n_source + n_target - 1 entries. ``start``, the potential of a similar problem,
     spares part of the time; ``iterations`` bounds the pivots of each of some five rounds. About n²
-    log n time, at worst O(n³); memory some twice the cost's.
+    log n time, at worst O(n³); memory some twice the cost's. Costs of very different sizes are all
+    given to the simplex at once, which takes longer and more memory.
     """
-    if cost.size <= FEW:
+    largest = float(np.abs(cost).max())
+    some = tuple(slice(None, None, max(1, n // SAMPLE)) for n in cost.shape)
+    if cost.size <= FEW or not largest < WILD * np.median(np.abs(cost[some])):
         return _coupling(*_simplex(cost, iterations, start))
-    cost = np.ascontiguousarray(cost, np.float64)
-    bound = NEGATIVE * float(np.abs(cost).max())
+    cost, bound = np.ascontiguousarray(cost, np.float64), NEGATIVE * largest
     starts = [v for v in (start, _potential(cost)) if v is not None]
     pairs = _shortlist(cost, max(starts, key=lambda v: _dual(cost, v)))
     for _ in range(ROUNDS):

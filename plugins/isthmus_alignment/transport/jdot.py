@@ -12,9 +12,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
+from isthmus import Adapted, Needs, Run, Strategy, Task
 from isthmus.learners.learner import Learner
 from isthmus.learners.neural import fit_learner
+from isthmus_alignment.limits import at_least_one, from_zero
 from isthmus_alignment.transport.batches import Batches
 from isthmus_alignment.transport.coupled import Coupled, Problem
 from isthmus_alignment.transport.coupling import Array, Coupling
@@ -54,10 +55,8 @@ class JDOT(Strategy):
     learner: Learner | None = None  # None: Linear
 
     def __post_init__(self) -> None:
-        if not self.alpha >= 0:
-            raise BadInput(f"jdot: alpha={self.alpha}, expected a number from 0")
-        if self.iterations < 1:
-            raise BadInput(f"jdot: iterations={self.iterations}, expected at least 1")
+        from_zero(self, "alpha", "tolerance")
+        at_least_one(self, "iterations")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         coupled = Coupled(task, run, self.batches)

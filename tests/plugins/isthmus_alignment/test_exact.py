@@ -105,6 +105,24 @@ def test_from_a_short_list_of_pairs_a_plan_is_as_cheap_as_from_all(name, listed)
         assert np.count_nonzero(found.plan) <= n + m - 1
 
 
+def test_one_huge_cost_does_not_hide_what_the_others_are(listed):
+    cost = costs(17, 90, 110)
+    cost[3, 5], cost[:, 7] = 1e9, 1e6  # a value of 999999 for a missing one
+    wanted = ot.emd(uniform(90), uniform(110), cost, numItermax=10**6)
+    found = exact(cost, 10**6).plan
+    others = np.delete(cost, 7, axis=1)
+    assert (np.delete(found, 7, axis=1) * others).sum() == pytest.approx(
+        (np.delete(wanted, 7, axis=1) * others).sum(), rel=1e-6
+    )
+
+
+def test_costs_of_nothing_are_solved_at_once(listed, monkeypatch):
+    calls, solve = [], module._simplex
+    monkeypatch.setattr(module, "_simplex", lambda *given: calls.append(1) or solve(*given))
+    assert exact(np.zeros((90, 110)), 10**6).converged
+    assert len(calls) == 1
+
+
 def test_the_potential_of_a_short_list_proves_the_plan_optimal(listed):
     cost = joint(13, 140, 110)
     found = exact(cost, 10**6)
