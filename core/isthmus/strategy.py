@@ -87,8 +87,8 @@ class Run:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise BadInput(f"seed={self.seed}, expected a whole number from 0")
-        if self.budget is not None and not 0 < self.budget < math.inf:
-            raise BadInput(f"budget={self.budget}, expected seconds above 0")
+        if self.budget is not None and not 0 <= self.budget < math.inf:
+            raise BadInput(f"budget={self.budget}, expected seconds from 0")
 
     def ends(self, began: float) -> float:
         """Return when a training that began then, on time.monotonic(), has to end."""

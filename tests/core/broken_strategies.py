@@ -564,6 +564,14 @@ class LiveCritic(Critic):
         return F.binary_cross_entropy_with_logits(self.critic(f)[:, 0], truth)
 
 
+class FullPrecisionCritic(LiveCritic):
+    """Leaves autocast with the features, but not with what the layer makes of them."""
+
+    def domain(self, f, truth):
+        with torch.autocast("cpu", enabled=False):
+            return super().domain(f, truth)
+
+
 class AlternatingCritic(LiveCritic):
     """Trains the critic in a step of its own, which need not reach the encoder."""
 
@@ -591,6 +599,10 @@ class TrainsItsCriticApart(GoodAdversary):
 
 class SoftmaxOverOneColumn(GoodAdversary):
     critic = OneColumnCritic
+
+
+class MixesPrecisions(GoodAdversary):
+    critic = FullPrecisionCritic
 
 
 class DetachesTheFeatures(GoodAdversary):
@@ -694,6 +706,7 @@ BROKEN: dict[type[Strategy], set[str]] = {
     ExportsOneBatchSize: {"onnx_matches"},
     RefusesToExportSilently: {"onnx_matches"},
     SoftmaxOverOneColumn: {"adaptation_has_a_gradient"},
+    MixesPrecisions: {"survives_half_precision"},
     DetachesTheFeatures: {"adaptation_has_a_gradient"},
     AdaptsUnderNoGrad: {"adaptation_has_a_gradient"},
     IgnoresTheBound: {"weights_are_valid"},

@@ -63,6 +63,9 @@ class Objective(nn.Module):
         """Return the network as it would be deployed now, for a validator to judge."""
         return net
 
+    def given(self, labelled: Sequence[Labelled]) -> None:
+        """Learn once, at first, which labelled rows there are: some are held out to validate."""
+
     def stepped(self, net: Network) -> None:
         """Follow the new weights, after the last step of a batch (of ``accumulate`` batches)."""
 
@@ -108,6 +111,7 @@ def train(
     modules = {"net": net, "objective": objective, "average": average}
     trained = nn.ModuleDict({k: m for k, m in modules.items() if m is not None})
     best, given, weight = watched(trained, net.schema, given, target, weight, run, training)
+    objective.given(given)
     judged = net if average is None else average.net
     both = trained if best is None else nn.ModuleDict({**trained, "best": best})
     both.to(fabric.device).train()

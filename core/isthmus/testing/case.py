@@ -88,8 +88,8 @@ class Case:
     def adapt(self, task: Task) -> Adapted:
         return self.strategy.adapt(task, Run())
 
-    def adapt_briefly(self, task: Task) -> Adapted:
-        return (self.brief or self.strategy).adapt(task, Run())
+    def adapt_briefly(self, task: Task, run: Run = Run()) -> Adapted:
+        return (self.brief or self.strategy).adapt(task, run)
 
     def trace(self, device: str = "cpu", strategy: Strategy | None = None) -> Trace:
         strategy = strategy or self.strategy

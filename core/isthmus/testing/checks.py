@@ -237,6 +237,12 @@ def check_refuses_or_survives_nan(case: Case) -> None:
     _refuses_or_predicts(case, lambda t: {"support": t.support and with_x(t.support, hole)})
 
 
+def check_survives_half_precision(case: Case) -> None:
+    """A training in bf16, of strategies whose losses were seen."""
+    if case.first.gradients:
+        _refuses_or_predicts(case, lambda t: {"target": t.target}, Run(precision="bf16"))
+
+
 def check_logs_finite_numbers(case: Case) -> None:
     steps = [step for step, _ in case.first.logged]
     assert steps == sorted(steps), "log steps must not go back"
@@ -358,6 +364,7 @@ EVERY: tuple[Check, ...] = (
     check_takes_what_it_declares,
     check_solves_the_easy_task,
     check_adaptation_has_a_gradient,
+    check_survives_half_precision,
     check_logs_finite_numbers,
     check_survives_saving,
     check_onnx_matches,
@@ -383,16 +390,20 @@ def _noise(case: Case) -> float:
     return _gap(case.second.predictions, case.short.predictions, case)
 
 
-def _refuses_or_predicts(case: Case, change: Callable[[Task], dict[str, Any]]) -> None:
+def _refuses_or_predicts(
+    case: Case, change: Callable[[Task], dict[str, Any]], run: Run = Run()
+) -> None:
     task, heldout = case.made
     changes = {k: v for k, v in change(task).items() if v}  # what the task does not have
     if not changes:
         return
     try:
-        adapted = case.adapt_briefly(dataclasses.replace(task, **changes))
+        adapted = case.adapt_briefly(dataclasses.replace(task, **changes), run)
         p = np.asarray(adapted.predict(heldout.x))
     except IsthmusError as error:
         assert len(str(error)) > 10, f"a refusal must say why, got {error!s}"
+        unforeseen = isinstance(error.__cause__, np.linalg.LinAlgError)
+        assert not unforeseen, f"refused by {_shown(error)}: survive it, or say first why not"
         return
     except Exception as error:
         raise AssertionError(

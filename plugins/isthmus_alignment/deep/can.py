@@ -56,7 +56,7 @@ class CAN(Strategy):
 
     weight: float = 0.3  # of the contrastive discrepancy
     radius: float = 0.05  # of clusters: D0
-    rounds: int = 10  # intervals of training; the target is clustered anew after each
+    rounds: int = 10  # times that the target is clustered, at even distances
     kernels: int = 5
     network: Architecture | None = None  # None: the usual one of the kind of data
     training: Training = Training()
@@ -70,7 +70,7 @@ class CAN(Strategy):
 
         def objective(net: Network) -> Objective:
             device = device_of(run.device)
-            made.append(Contrastive(task.source, task.target, device, self))
+            made.append(Contrastive(task.target, device, self))
             return made[0]
 
         adapted = adapt_network(task, run, self.network, self.training, objective)
@@ -84,27 +84,35 @@ class Contrastive(Objective):
     rows: Tensor  # (k,) of the target that the last round clustered
     cluster: Tensor  # (k,) of them; -1 where a row is far from every centre
 
-    def __init__(self, source: Labelled, target: Domain, device: torch.device, recipe: CAN) -> None:
+    def __init__(self, target: Domain, device: torch.device, recipe: CAN) -> None:
         super().__init__()
-        self.domains, self.recipe = (source, target), recipe
-        self.feeds = [Feed(d, 1, (0,), device) for d in self.domains]
-        self.order = [torch.from_numpy(feed.order) for feed in self.feeds]
-        self.y = torch.from_numpy(source.y)
+        self.target, self.device, self.recipe = target, device, recipe
         k = min(len(target), MOST)
         self.register_buffer("rows", torch.zeros(k, dtype=torch.long))  # as they outlive a restart
         self.register_buffer("cluster", torch.full((k,), -1))
         self.members: dict[int, tuple[Tensor, Tensor]] | None = None
+        self.clustered = 0  # the last step that began with a round, once where batches add up
+
+    def given(self, labelled: Sequence[Labelled]) -> None:
+        (source,) = labelled
+        self.domains: tuple[Domain, Domain] = (source, self.target)
+        self.feeds = [Feed(d, 1, (0,), self.device) for d in self.domains]
+        self.order = [torch.from_numpy(feed.order) for feed in self.feeds]
+        self.y = torch.from_numpy(source.y)
 
     def forward(self, net: Network, source: Batch, target: Batch, done: float) -> Iterator[Step]:
         steps = self.recipe.training.steps
-        step, every = round(done * steps), max(steps // self.recipe.rounds, 1)
-        if step and step % every == 0:
+        step, parts = round(done * steps), self.recipe.rounds + 1
+        if step * parts // steps > (step - 1) * parts // steps and step > self.clustered:
             self._relabel(net)
+            self.clustered = step
         members, x = self._members(), [source.x]
         if len(members) > 1:
             y, *both = self._draw(members)
             with torch.no_grad():
                 x += [net.prepare(f.take(i).x) for f, i in zip(self.feeds, both, strict=True)]
+                if (view := self.recipe.training.augment) is not None:
+                    x[1:] = map(view, x[1:])
         # One pass, for one set of batch statistics: what clusters and predicts later has one too.
         f, *drawn = net.encode(torch.cat(x)).split([len(each) for each in x])
         losses = {"task": net.loss(net.head(f), source.y, source.weight)}

@@ -51,9 +51,10 @@ class DeepJDOT(Strategy):
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         def term(p: Pass) -> Tensor:
+            z_t = full(p.z_t)  # before autocast ends, as features and head meet there
             with torch.autocast(p.f_s.device.type, enabled=False):
                 cost = self.feature_weight * squared_distances(full(p.f_s), full(p.f_t))
-                return transported(cost + self.label_weight * surprise(p.y, full(p.z_t)))
+                return transported(cost + self.label_weight * surprise(p.y, z_t))
 
         return adapt_network(
             task,

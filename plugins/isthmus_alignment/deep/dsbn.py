@@ -131,5 +131,6 @@ def moved(centroids: Tensor, f: Tensor, y: Tensor, memory: float) -> Tensor:
     """
     member = F.one_hot(y, len(centroids)).to(f.dtype)
     count = member.sum(dim=0)[:, None]
-    now = (member.T @ f) / count.clamp_min(1)
+    with torch.autocast(f.device.type, enabled=False):
+        now = (member.T @ f) / count.clamp_min(1)
     return torch.where(count > 0, memory * centroids + (1 - memory) * now, centroids)

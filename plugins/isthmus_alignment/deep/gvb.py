@@ -6,6 +6,7 @@ CVPR 2020, arXiv:2003.13183.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -13,7 +14,7 @@ from typing import ClassVar, cast
 import torch
 from torch import nn
 
-from isthmus import Adapted, Needs, Run, Strategy, Task
+from isthmus import Adapted, BadInput, Needs, Run, Strategy, Task
 from isthmus.learners.architectures import BATCHED, Architecture
 from isthmus.learners.feed import Batch
 from isthmus.learners.loop import Objective, Step, Training, encode_both
@@ -51,6 +52,8 @@ class GVB(Strategy):
     def __post_init__(self) -> None:
         from_zero(self, "weight", "bridge_weight", "critic_bridge")
         at_least_one(self, "critic_width")
+        if self.training.ema is not None:
+            raise BadInput("gvb deploys head and bridge as one layer, without an average: no ema")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
         made: list[Bridged] = []
@@ -89,6 +92,11 @@ class Bridged(Objective):
                 "critic_bridge": recipe.critic_bridge * part.abs().mean(),
             }
         )
+
+    def deployed(self, net: Network) -> Network:
+        whole = copy.deepcopy(net)
+        self.fold(whole.head)
+        return whole
 
     def fold(self, head: nn.Linear) -> None:
         """Make of a trained head and its bridge one layer that gives their difference."""

@@ -33,7 +33,8 @@ class MDAN(Strategy):
     minimises log sum exp(gamma v_i) / gamma, in which a source counts softmax(gamma v); the hard
     one minimises the largest. Every critic learns at full rate, as the minimum in the paper asks.
     Cost: one pass of a batch of each domain and a critic of 3 layers for each source. Weight and
-    gamma are those of the authors' code, with a constant rate of the reversal, as there. PACS,
+    gamma are those of the authors' code, with a constant rate of the reversal, as there; a critic's
+    loss is the mean of both domains, there their sum. PACS,
     MobileNetV2 features, 500 steps, mean of 4 targets: 63.0, source-only 61.6, dann 65.8.
     """
 
@@ -81,7 +82,7 @@ class WorstBound(Objective):
             domain_loss(c, f, f_t, weight * q)
             for c, f, q in zip(self.critics, parts, share.unbind(), strict=True)
         ]
-        yield Step({"task": share @ each, "domain": torch.stack(domain).sum()})
+        yield Step({"task": (share * each).sum(), "domain": torch.stack(domain).sum()})
 
     def shares(self, bounds: Tensor) -> Tensor:
         """Return what each source counts, (sources,), given its bound; they sum to 1."""

@@ -37,6 +37,10 @@ def _log_likely(net: Network, x: Tensor) -> Tensor:
 
 
 def _sized(x: Tensor, size: float) -> Tensor:
-    """Return each instance of x, scaled to a root mean square; an instance of zeros stays."""
-    rms = x.flatten(1).square().mean(1).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+    """Return each instance of x, scaled to a root mean square; an instance of zeros stays.
+
+    One whose squares underflow, as gradients of certain predictions do, stays shorter.
+    """
+    least = torch.finfo(x.dtype).tiny ** 0.5
+    rms = x.flatten(1).square().mean(1).sqrt().clamp_min(least)
     return x * (size / rms).view(-1, *[1] * (x.ndim - 1))

@@ -83,7 +83,8 @@ class Memory(torch.nn.Module):
         """Return the mean prediction (b, classes) of the rows whose features are nearest by angle
         to f (b, width), without the row itself."""
         unseen = self.predictions.sum(dim=1) == 0
-        alike = (full(f) @ self.features.T).masked_fill(unseen, -torch.inf)
+        with torch.autocast(f.device.type, enabled=False):  # or near ones are mixed up
+            alike = (full(f) @ self.features.T).masked_fill(unseen, -torch.inf)
         alike.scatter_(1, row[:, None], -torch.inf)
         near = alike.topk(min(neighbours, alike.shape[1]), dim=1)
         return (self.predictions[near.indices] * near.values.isfinite()[:, :, None]).mean(dim=1)

@@ -6,6 +6,7 @@ unsupervised domain adaptation", ICML 2020, arXiv:2002.08546.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -92,7 +93,8 @@ class Hypothesis(Objective):
 
 def mean_entropy(logits: Tensor) -> Tensor:
     """Return the entropy, in nats, of the mean prediction of logits (b, classes)."""
-    return torch.special.entr(full(logits).softmax(dim=1).mean(dim=0)).sum()
+    log_mean = full(logits).log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
+    return -(log_mean.exp() * log_mean).sum()  # a class of nobody has a gradient of 0, not NaN
 
 
 def centroid_labels(features: Tensor, probabilities: Tensor) -> Tensor:

@@ -93,7 +93,9 @@ def test_gradient_by_finite_differences() -> None:
 def objective(**changes: Any) -> tuple[Contrastive, Any]:
     task, heldout = table(0)
     recipe = CAN(training=Training(steps=10, batch_size=12), **changes)
-    return Contrastive(task.source, task.target, torch.device("cpu"), recipe), (task, heldout)
+    made = Contrastive(task.target, torch.device("cpu"), recipe)
+    made.given([task.source])
+    return made, (task, heldout)
 
 
 def test_batches_hold_as_many_rows_of_each_class_in_both_domains() -> None:
