@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+from isthmus.errors import BadInput, IsthmusError
+
 Log: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
 
@@ -68,7 +70,13 @@ def tracking(
     both = Tracking(begun, say)
     try:
         for tracker, where in wanted:
-            tracker.begin(out, where, record)
+            try:
+                tracker.begin(out, where, record)
+            except IsthmusError:
+                raise
+            except Exception as error:
+                said = str(error).strip().partition("\n")[0]
+                raise BadInput(f"--track {tracker.name} cannot begin: {said}") from error
             both.trackers.append(tracker)
         yield both
     finally:

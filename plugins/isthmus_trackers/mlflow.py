@@ -25,7 +25,7 @@ class MLflow(Tracker):
     """
 
     name = "mlflow"
-    summary = "a run on an MLflow server, or in its folder"
+    summary = "a run on an MLflow server, or in its database"
 
     def begin(self, out: Path, where: str | None, record: Mapping[str, Any]) -> None:
         with importing("mlflow", "mlflow is not installed"):

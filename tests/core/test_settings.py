@@ -15,7 +15,16 @@ from isthmus.learners import GCN, MLP, Architecture, Backbone, Learner, LeNet, N
 from isthmus.learners.linear import Linear
 from isthmus.learners.neural import FULL_BATCH
 from isthmus.manager import discover
-from isthmus.settings import choices, configure, describe, parameters, reference, resolve, restore
+from isthmus.settings import (
+    check,
+    choices,
+    configure,
+    describe,
+    parameters,
+    reference,
+    resolve,
+    restore,
+)
 
 STRATEGIES = {name: cls for name, _, cls in discover().strategies.items()}
 RECIPES = [
@@ -243,3 +252,20 @@ def test_edited_settings_are_refused(value):
 def test_what_json_cannot_hold_is_no_setting(value):
     with pytest.raises(BadInput, match="a setting must be"):
         describe(replace(Odd(), rate=value))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_settings_that_need_each_other_may_come_in_any_order(order):
+    given = {"training.patience": "2", "training.validator": "snd"}
+    recipe = configure(Neural, dict(list(given.items())[::order]))
+    assert (recipe.training.patience, recipe.training.validator) == (2, "snd")
+
+
+def test_a_setting_that_stays_wrong_is_told_first():
+    with pytest.raises(BadInput, match="patience"):
+        configure(Neural, {"training.patience": "2", "training.lr": "0.1"})
+
+
+def test_a_text_that_a_field_does_not_know_is_refused_within_too():
+    with pytest.raises(BadInput, match="schedule='often': expected"):
+        check(Neural(training=Training(schedule="often")))

@@ -126,7 +126,6 @@ def adapt(
         if first:
             talk.data(summary(out, *done), lambda: f"{out}: nothing is left to resume")
         return
-    log = Log(out / "log.jsonl", keep=resume) if first else None
     run = Run(
         seed=seed,
         device=device,
@@ -139,6 +138,7 @@ def adapt(
         say=talk.say,
         progress=talk.progress,
     )
+    log = Log(out / "log.jsonl", keep=resume) if first else None
     with (
         process_group(device) as device,
         talk,

@@ -38,6 +38,7 @@ def export(
     """
     from isthmus.artefact import load
     from isthmus.deploy.bundle import write_bundle
+    from isthmus.deploy.card import loaded
 
     adapted, record = load(folder)
     rows = None
@@ -65,6 +66,8 @@ def export(
             ]
         ),
     )
+    if manifest["loading"]:
+        talk.say(loaded(manifest["loading"]))
     talk.say(f"next: isthmus predict {out} INPUT")
 
 
@@ -81,11 +84,14 @@ def export(
 @talking
 def predict(talk: Talk, bundle: Path, inputs: tuple[str, ...], device: str, as_csv: bool) -> None:
     """Label INPUT files (.npz, .csv, images or folders of them) with a bundle, without torch."""
+    from isthmus.deploy.card import loaded
     from isthmus.deploy.inputs import read_inputs
     from isthmus.deploy.predictor import Predictor
 
     predictor = Predictor(bundle, device=device)
     talk.say(f"running on {predictor.provider}: {predictor.reason}")
+    if loading := predictor.manifest.get("loading"):
+        talk.say(loaded(loading))
     found: list[dict[str, Any]] = []
     for given in read_inputs(inputs, predictor.manifest):
         found += described(predictor, predictor.predict(given.x), given.names)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from isthmus.errors import BadInput
+
 Write: TypeAlias = Callable[[int, Any], None]
 
 
@@ -31,8 +33,11 @@ class Log:
                     self.lines[json.loads(line)["step"]] = line
                 except (ValueError, KeyError):
                     continue  # the line that a kill cut short
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a" if keep else "w", buffering=1)  # a kill loses no line
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = path.open("a" if keep else "w", buffering=1)  # a kill loses no line
+        except OSError as error:
+            raise BadInput(f"cannot write {path.parent}: {error.strerror}") from error
 
     def write(self, step: int, values: Any) -> None:
         line = json.dumps({"step": step, **{k: float(v) for k, v in values.items()}})

@@ -56,7 +56,7 @@ def write_bundle(
 ) -> dict[str, Any]:
     """Export, check and write a bundle; return its manifest.
 
-    ``record`` holds JSON values that say how the artefact was made (strategy, source, target,
+    ``record`` holds JSON values that say how the artefact was made (strategy, sources, target,
     seed, versions, fingerprint). ``sample`` holds instances of the target as ``predict`` takes
     them, or a mapping of input names to arrays; up to 16 of them travel in the bundle. Without it
     the checks use random rows. Nothing is written under ``folder`` until every check has passed.
@@ -67,10 +67,13 @@ def write_bundle(
         _refuse(folder, overwrite)
     graph = adapted.onnx()
     real = None if sample is None else conform(graph, _as_inputs(graph, sample))
-    folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+    except OSError as error:
+        raise BadInput(f"cannot write {folder}: {error.strerror}") from error
     try:
         manifest = _fill(beside, adapted, graph, record, real)
         _move(beside, folder)
@@ -114,6 +117,7 @@ def _fill(
         "kind": schema.kind,
         **_signature(folder / MODEL, schema),
         **about,
+        "loading": manifests.loading(record) if schema.kind == "table" else {},
         "precision": "fp32",
         "record": {"versions": _versions(), **portable(record)},
         "parity": {**dataclasses.asdict(parity), "batches": list(parity.batches), **tolerance},

@@ -23,7 +23,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         _head(manifest),
         f"# {name}\n\n{_what(manifest)}",
         f"## Input and output\n\n{_table(manifest)}",
-        _preparation(manifest["preprocessing"]),
+        _preparation(manifest["preprocessing"], manifest["loading"]),
         f"## Run it\n\n```python\n{_code(manifest)}\n```",
         f"## Checks\n\n{_checks(manifest)}",
         f"## How it was made\n\n```json\n{_json(made)}\n```",
@@ -46,8 +46,8 @@ def _what(manifest: Mapping[str, Any]) -> str:
     else:
         said = f"Predicts one of {len(manifest['classes'])} classes: {_few(manifest['classes'])}."
     made = manifest["record"]
-    if made.get("source") and made.get("target"):
-        said += f" Adapted from {_text(made['source'])} to {_text(made['target'])}."
+    if made.get("sources") and made.get("target"):
+        said += f" Adapted from {_text(made['sources'])} to {_text(made['target'])}."
     return said
 
 
@@ -59,6 +59,15 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def loaded(loading: Mapping[str, str]) -> str:
+    """Say what has to be done to rows before a bundle gets them."""
+    done = " and ".join(f"{key}={value}" for key, value in loading.items())
+    return (
+        f"the model learned from rows that the loader had changed ({done}), which the graph does "
+        "not do: give it rows that were changed in the same way."
+    )
+
+
 def _table(manifest: Mapping[str, Any]) -> str:
     rows = ["| | name | dtype | shape | meaning |", "|---|---|---|---|---|"]
     for what in ("inputs", "outputs"):
@@ -68,7 +77,9 @@ def _table(manifest: Mapping[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _preparation(preprocessing: Mapping[str, Any]) -> str:
+def _preparation(preprocessing: Mapping[str, Any], loading: Mapping[str, str]) -> str:
+    if loading:
+        return f"Before the graph: {loaded(loading)}"
     if not preprocessing:
         return "The graph takes raw values: nothing has to be scaled beforehand."
     return (

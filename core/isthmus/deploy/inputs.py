@@ -23,7 +23,10 @@ HINT = "a bundle reads .npz, .csv, image files and folders of images"
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """What ``Predictor.predict`` takes, and where each row comes from: ``a.csv:0``, ``b.png``."""
+    """What ``Predictor.predict`` takes, and where each row comes from: ``a.csv:0``, ``b.png``.
+
+    Of several files the names have their folders too.
+    """
 
     x: Any
     names: Sequence[str]
@@ -39,15 +42,17 @@ def read_inputs(given: Sequence[str], manifest: Mapping[str, Any]) -> list[Input
     for text in given:
         location = _locate(text)
         path = location.find()
+        label = path.name if len(given) == 1 else str(path)
         pictures = _pictures(path)
         _check_options(text, location.options, OPTIONS.get(path.suffix.lower(), set()))
         if pictures and kind == "image":
             images += pictures
         elif path.suffix.lower() == ".npz":
-            found.append(_npz(path, location.options, kind))
+            found.append(_npz(path, location.options, kind, label))
         elif path.suffix.lower() == ".csv" and kind == "table":
             width = manifest["inputs"][0]["dims"][1]
-            found.append(_csv(path, location.options, width, manifest.get("features", ())))
+            features = manifest.get("features", ())
+            found.append(_csv(path, location.options, width, features, label))
         else:
             what = "a folder without images" if path.is_dir() and not pictures else path.name
             raise BadInput(f"{text}: this bundle predicts on {kind} data, got {what}", hint=HINT)
@@ -139,7 +144,7 @@ def _check_options(text: str, given: Mapping[str, str], known: set[str]) -> None
             raise BadInput(f"{text}: prediction has no option {key!r}", hint=nearest(key, known))
 
 
-def _npz(path: Path, options: Mapping[str, str], kind: str) -> Input:
+def _npz(path: Path, options: Mapping[str, str], kind: str, label: str) -> Input:
     found = files.read_npz(path)
     x, mask = _instances(path, found, options)
     if kind == "graph":
@@ -153,7 +158,7 @@ def _npz(path: Path, options: Mapping[str, str], kind: str) -> Input:
         x = x.take(mask) if isinstance(x, Compressed) else x[mask]
     n = len(x)
     rows = range(n) if mask is None else np.flatnonzero(mask).tolist()
-    return Input(x, [f"{path.name}:{i}" for i in rows])
+    return Input(x, [f"{label}:{i}" for i in rows])
 
 
 def _instances(
@@ -185,7 +190,9 @@ def _instances(
     return x, mask
 
 
-def _csv(path: Path, options: Mapping[str, str], width: int, features: Sequence[str]) -> Input:
+def _csv(
+    path: Path, options: Mapping[str, str], width: int, features: Sequence[str], label: str
+) -> Input:
     header, columns = files.read_csv(path)
     if missing := [c for c in features if c not in columns]:
         raise BadInput(f"{path} has no column {missing[0]!r}", hint=nearest(missing[0], header))
@@ -207,4 +214,4 @@ def _csv(path: Path, options: Mapping[str, str], width: int, features: Sequence[
     if words := [c for c in kept if columns[c].dtype.kind != "f"]:
         raise BadInput(f"{path}: column {words[0]!r} holds text, expected numbers")
     x = np.stack([columns[c] for c in kept], axis=1)
-    return Input(x, [f"{path.name}:{i}" for i in range(len(x))])
+    return Input(x, [f"{label}:{i}" for i in range(len(x))])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from isthmus.dataset import Location
 from isthmus.deploy.wire import external_files
 from isthmus.errors import BadInput, GateFailed
 from isthmus.sealed import digest
@@ -63,6 +64,18 @@ def seal(folder: Path, body: Mapping[str, Any]) -> dict[str, Any]:
     text = json.dumps(manifest, indent=1, allow_nan=False, ensure_ascii=False)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
     return manifest
+
+
+def loading(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the loader did to the rows of the target before the model saw them.
+
+    These are the options of its URI that change numbers, which the graph does not repeat.
+    """
+    try:
+        options = Location.parse(str(record.get("target"))).options
+    except BadInput:  # the words of somebody who exports from Python
+        return {}
+    return {k: v for k, v in options.items() if k in ("normalise", "fill", "as") and v != "none"}
 
 
 def sha256(path: Path) -> str:

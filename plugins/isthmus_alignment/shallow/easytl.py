@@ -55,8 +55,9 @@ class EasyTL(Strategy):
     def _adapt(self, task: Task, run: Run) -> Adapted:
         source, x = task.source, task.target.x
         source = source.take(rows.canonical_order(source.x, source.y))
+        x = rows.take(x, rows.canonical_order(x))
         x_source, _, _ = _scaled(source.x, self.normalise)
-        x_target, shift, scale = _scaled(rows.take(x, rows.canonical_order(x)), self.normalise)
+        x_target, shift, scale = _scaled(x, self.normalise)
         if self.align:
             x_source = x_source @ recolouring(x_source, x_target, self.shrinkage)
         classes = np.unique(source.y)

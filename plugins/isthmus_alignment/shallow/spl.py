@@ -59,12 +59,13 @@ class SPL(Strategy):
         at_least_one(self, "components", "dimensions", "iterations")
 
     def _adapt(self, task: Task, run: Run) -> Adapted:
-        source, x = task.source, task.target.x
+        source, target = task.source, task.target
         source = source.take(rows.canonical_order(source.x, source.y))
+        x = rows.take(target.x, rows.canonical_order(target.x))
         classes, y = np.unique(source.y, return_inverse=True)
         x_source, x_target = principal(
             unit_rows(rows.dense(source.x).astype(np.float64)),
-            unit_rows(rows.dense(rows.take(x, rows.canonical_order(x))).astype(np.float64)),
+            unit_rows(rows.dense(x).astype(np.float64)),
             self.components,
         )
         found = label_by_projection(
@@ -76,8 +77,7 @@ class SPL(Strategy):
             iterations=self.iterations,
             run=run,
         )
-        target = task.target
-        inner = Labelled(name="target", schema=task.schema, x=target.x, y=classes[found.labels])
+        inner = Labelled(name="target", schema=task.schema, x=x, y=classes[found.labels])
         learner = self.learner or NearestNeighbours()
         return fit_learner(learner, Task(sources=(inner,), target=target), run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 import numpy as np
 import pytest
 
+from isthmus.artefact import load
 from isthmus.cli import main
 
 PAIR = ["--source", "digits:upright", "--target", "digits:blurred"]
@@ -247,7 +249,7 @@ def test_a_failed_gate_exits_3_and_leaves_no_bundle(isthmus, folder, tmp_path, m
         ([*PAIR, "--set", "shrinkage=much"], "shrinkage=much"),
         ([*PAIR, "--set", "shrinkage"], "KEY=VALUE"),
         ([*PAIR, "--backbone", "resnet81"], "resnet18"),
-        ([*PAIR, "--start", "no/such/folder"], "no/such/folder"),
+        ([*PAIR, "--start", "no/such/folder"], "--start"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_writes_nothing(isthmus, tmp_path, args, word):
@@ -344,3 +346,104 @@ def test_columns_of_a_csv_are_taken_by_name_everywhere(isthmus, tmp_path):
     isthmus("export", out, "--out", tmp_path / "b")
     found = json.loads(isthmus("predict", tmp_path / "b", tmp_path / "p.csv", "--json").out)
     assert np.mean([f["label"] == c for f, c in zip(found, y)]) > 0.95
+
+
+def test_a_split_is_that_of_the_adaptation_unless_asked_otherwise(isthmus, tmp_path):
+    """With another seed a test split would hold rows that were trained on."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", x=rng.normal(size=(40, 3)), y=rng.integers(0, 2, 40))
+    uri, out = f"npz:{tmp_path / 'a.npz'}#rows=20", tmp_path / "model"
+    pair = ["--source", uri, "--target", uri, "--strategy", "source-only", "--seed", "7"]
+    isthmus("adapt", *pair, "--set", "learner=nearestneighbours", "--out", out)
+    scores = [
+        json.loads(isthmus("evaluate", out, "--on", uri, "--json", *seed).out)["scores"]["accuracy"]
+        for seed in ([], ["--seed", "7"], ["--seed", "8"])
+    ]
+    assert scores[0] == scores[1] == 1.0  # the rows that 1-NN has learnt
+    assert scores[2] < 1.0
+    isthmus("export", out, "--sample", uri, "--out", tmp_path / "bundle")
+    golden = np.load(tmp_path / "bundle" / "golden_input.npz")["x"]
+    known = load(out)[0].part.state_dict()
+    stored = known["rows"] + known["centre"]
+    assert max(np.abs(stored.numpy() - row).sum(1).min() for row in golden) < 1e-5
+
+
+def test_what_the_loader_did_to_rows_is_said_with_the_bundle(isthmus, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", x=rng.normal(5, 3, size=(40, 3)), y=rng.integers(0, 2, 40))
+    uri = f"npz:{tmp_path / 'a.npz'}#normalise=zscore"
+    model, bundle = tmp_path / "model", tmp_path / "bundle"
+    isthmus("adapt", "--source", uri, "--target", uri, "--strategy", "coral", "--out", model)
+    assert "normalise=zscore" in isthmus("export", model, "--out", bundle).err
+    assert "normalise=zscore" in isthmus("predict", bundle, tmp_path / "a.npz").err
+    assert "normalise=zscore" in (bundle / "README.md").read_text().split("## Run it")[0]
+
+
+def test_a_finished_adaptation_is_not_adapted_again(isthmus, tmp_path):
+    out = tmp_path / "model"
+    first = isthmus("adapt", *PAIR, "--strategy", "mcc", *BRIEF, "--out", out, "--json").out
+    weights = (out / "weights.safetensors").read_bytes()
+    again = isthmus("adapt", *PAIR, "--strategy", "mcc", *BRIEF, "--out", out, "--resume", "--json")
+    for key in ("seconds", "diagnostics", "strategy"):
+        assert json.loads(again.out)[key] == json.loads(first)[key]
+    said = isthmus("adapt", *PAIR, "--strategy", "dann", "--out", out, "--resume", code=2).err
+    assert "adapted in another way" in said
+    assert (out / "weights.safetensors").read_bytes() == weights
+
+
+def test_other_data_or_another_start_is_not_resumed(isthmus, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def write(name, shift=0.0):
+        np.savez(tmp_path / name, x=rng.normal(shift, size=(60, 3)), y=rng.integers(0, 2, 60))
+        return f"npz:{tmp_path / name}"
+
+    pair = ["--source", write("a.npz"), "--target", write("b.npz"), "--strategy", "dann"]
+    out = tmp_path / "model"
+    isthmus("adapt", *pair, *BRIEF, "--out", out)
+    write("a.npz", shift=1.0)
+    assert "on other data" in isthmus("adapt", *pair, *BRIEF, "--out", out, "--resume", code=2).err
+
+
+def test_a_start_that_is_not_there_is_told(isthmus, tmp_path):
+    start = ["--strategy", "shot", "--start", "no/such/folder"]
+    assert "no/such/folder" in isthmus("adapt", *PAIR, *start, "--out", tmp_path / "m", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--start", "here"], "begins from no model: leave --start out"),
+        (["--support", "digits:blurred"], "reads no target labels: leave --support out"),
+        (["--weights", "/no/such/file"], "--weights are those of a backbone"),
+        (["--seed", "-1"], "not in the range"),
+        (["--budget", "nan"], "budget=nan"),
+    ],
+)
+def test_what_would_not_be_read_is_refused(isthmus, tmp_path, more, said):
+    refused = isthmus("adapt", *PAIR, "--strategy", "mcc", *more, "--out", tmp_path / "m", code=2)
+    assert said in refused.err
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("out", ["/proc/none", "file/inside"])
+def test_a_place_that_cannot_be_written_is_told(isthmus, tmp_path, folder, out):
+    (tmp_path / "file").write_text("")
+    place = tmp_path / out  # an absolute one stays as it is
+    assert "cannot write" in isthmus("export", folder, "--out", place, code=2).err
+    said = isthmus("adapt", *PAIR, "--strategy", "coral", "--out", place, code=2).err
+    assert "cannot write" in said
+
+
+def test_commas_and_quotes_of_classes_survive_csv(isthmus, tmp_path):
+    rng = np.random.default_rng(0)
+    names = np.array(['a, "b"', "c"])
+    x = rng.normal(size=(20, 2))
+    np.savez(tmp_path / "a.npz", x=x, y=(x[:, 0] > 0).astype(int), classes=names)
+    uri = f"npz:{tmp_path / 'a.npz'}"
+    model, bundle = tmp_path / "model", tmp_path / "bundle"
+    isthmus("adapt", "--source", uri, "--target", uri, "--strategy", "coral", "--out", model)
+    isthmus("export", model, "--out", bundle)
+    printed = isthmus("predict", bundle, tmp_path / "a.npz", "--csv").out
+    rows = list(csv.DictReader(printed.splitlines()))
+    assert {row["label"] for row in rows} == set(names)

@@ -15,7 +15,7 @@ from isthmus.domain import Schema
 CLASSES = ("ant", "bee", "cat")
 RECORD = {
     "strategy": "coral",
-    "source": "npz:/data/private/usps.npz#split=train",
+    "sources": ["npz:/data/private/usps.npz#split=train"],
     "target": "digits:rotated",
     "seed": 3,
 }

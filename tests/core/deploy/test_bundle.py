@@ -58,7 +58,7 @@ def test_no_folder_of_this_machine_is_written(bundles):
             assert b"/data/private" not in data
             assert f"{Path.home()}/".encode() not in data
             assert str(folder).encode() not in data
-    assert read_manifest(bundles["table"])["record"]["source"] == "npz:usps.npz#split=train"
+    assert read_manifest(bundles["table"])["record"]["sources"] == ["npz:usps.npz#split=train"]
 
 
 def test_the_model_card_has_a_head_and_code_that_runs(bundles, monkeypatch, capsys):
@@ -120,7 +120,7 @@ def test_an_existing_folder_is_kept(artefacts, copy, tmp_path, monkeypatch):
 
 def test_equal_exports_have_equal_bytes(artefacts, bundles, rows, tmp_path):
     from_before = read_manifest(bundles["table"])
-    record = {**from_before["record"], "source": "npz:usps.npz#split=train"}
+    record = {**from_before["record"], "sources": ["npz:usps.npz#split=train"]}
     again = write_bundle(artefacts["table"], tmp_path / "again", record=record, sample=rows)
     assert again["sha256"] == from_before["sha256"]
 

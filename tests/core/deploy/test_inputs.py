@@ -142,3 +142,29 @@ def test_wrong_files_are_refused(manifests, tmp_path, monkeypatch, name, kind, s
     with pytest.raises(BadInput, match=said) as caught:
         read_inputs([name], manifests[kind])
     assert caught.value.exit == 2
+
+
+def test_what_hides_in_a_folder_is_no_image(manifests, tmp_path):
+    from PIL import Image
+
+    for name in ("a.png", "._a.png", ".cache/b.png", "in/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    found = only(read_inputs([str(tmp_path)], manifests["image"]))
+    assert found.names == [str(tmp_path / "a.png"), str(tmp_path / "in" / "c.png")]
+
+
+def test_rows_of_files_with_one_name_are_told_apart(manifests, tmp_path, rows):
+    paths = [tmp_path / name / "x.npz" for name in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        np.savez(path, x=rows[:1])
+    found = read_inputs([str(p) for p in paths], manifests["table"])
+    assert [name for f in found for name in f.names] == [f"{p}:0" for p in paths]
+
+
+def test_text_in_a_column_of_features_is_refused_by_name(manifests, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b,c,d,e\n1,x,3,4,5\n")
+    manifest = {**manifests["table"], "features": [*"abcde"]}
+    with pytest.raises(BadInput, match="column 'b' holds text"):
+        read_inputs([str(tmp_path / "x.csv")], manifest)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import cdist
 
 from isthmus import Run, Schema
 from isthmus.artefact import load
 from isthmus.learners import Linear, NearestNeighbours
-from isthmus.learners.kernel_mapped import Kernel, UnitRows, chained
+from isthmus.learners.kernel_mapped import Kernel, UnitRows, UnitRowsPart, chained
+from isthmus.learners.linear import LinearPart
 from isthmus.learners.mapped import Map
 
 RNG = np.random.default_rng(0)
@@ -73,3 +75,10 @@ def test_what_is_loaded_predicts_the_same(tmp_path):
     found.save(tmp_path / "model")
     again, _ = load(tmp_path / "model")
     np.testing.assert_array_equal(again.predict(X), found.predict(X))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-15, 1.0, 1e15, 1e30])
+def test_rows_of_any_size_become_as_long_as_one(size: float) -> None:
+    x = torch.tensor([[3.0, 4.0], [0.0, -1.0], [0.0, 0.0]]) * size
+    wanted = torch.tensor([[0.6, 0.8], [0.0, -1.0], [0.0, 0.0]])
+    torch.testing.assert_close(UnitRowsPart(LinearPart(2, 2, True), 2).map(x), wanted)

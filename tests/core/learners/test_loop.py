@@ -273,7 +273,34 @@ def test_each_yield_is_a_step_and_the_code_after_it_sees_the_new_weights():
     trained(Fixed(two), training, run)
     torch.testing.assert_close(seen[1], seen[0] - 1)
     torch.testing.assert_close(seen[2], seen[0])
-    assert [(i, [*v]) for i, v in logged] == [(0, ["first"]), (0, ["second"])]
+    assert [(i, [*v]) for i, v in logged] == [(0, ["first", "second"])]
+
+
+def test_what_is_told_of_a_step_is_the_mean_over_all_that_it_did():
+    values, logged = iter([1.0, 3.0, 5.0, 7.0]), []
+
+    def alike(net, source, target, step):
+        yield Step({"critic": 0 * net.head.bias.sum() + next(values)})
+        yield Step({"critic": 0 * net.head.bias.sum() + next(values), "task": net.head.bias.sum()})
+
+    run = Run(log=lambda step, told: logged.append((step, dict(told))))
+    trained(Fixed(alike), Training(steps=1, accumulate=2, batch_size=4), run)
+    assert [(i, [*v], v["critic"]) for i, v in logged] == [(0, ["critic", "task"], 4.0)]
+
+
+def test_an_objective_follows_the_weights_once_per_step():
+    seen = []
+
+    class Follower(Fixed):
+        def stepped(self, net):
+            seen.append(net.head.bias.detach().clone())
+
+    def one(net, source, target, step):
+        yield Step({"task": net.loss(net.head(net.encode(source.x)), source.y)})
+
+    net, _ = trained(Follower(one), Training(steps=3, accumulate=2, batch_size=4))
+    assert len(seen) == 3
+    torch.testing.assert_close(seen[-1], net.head.bias.detach())
 
 
 def test_critics_are_trained_too():

@@ -92,3 +92,13 @@ def test_refuses_what_it_cannot_do() -> None:
         ATDOC(training=Training(steps=1)).adapt(table_values(0)[0])
     with pytest.raises(BadInput, match="neighbours=0"):
         ATDOC(neighbours=0)
+
+
+def test_neighbours_are_found_in_full_precision() -> None:
+    torch.manual_seed(0)
+    memory, f = Memory(400, 16, 4), torch.randn(400, 16) / 20 + 1
+    memory.store(torch.arange(400), f, torch.randn(400, 4))
+    row, query = torch.arange(50), f[:50]
+    wanted = memory.recall(row, query, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(memory.recall(row, query, 5), wanted)

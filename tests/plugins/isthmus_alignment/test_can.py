@@ -124,12 +124,34 @@ def test_the_first_interval_learns_the_source_and_clusters_follow() -> None:
     run = Run(log=lambda i, values: seen.append((i, set(values))))
     training = Training(steps=60, batch_size=32)
     adapted = CAN(rounds=3, radius=0.2, training=training).adapt(task, run)
-    assert all(names == {"task"} for i, names in seen if i < 20)
-    assert all(names == {"task", "contrast"} for i, names in seen if i >= 20)
+    assert all(names == {"task"} for i, names in seen if i < 15)
+    assert all(names == {"task", "contrast"} for i, names in seen if i >= 15)
     assert adapted.diagnostics["clusters"]["classes"] == 3
     assert 0.5 < adapted.diagnostics["clusters"]["labelled"] <= 1
     assert isinstance(adapted, TorchAdapted)
     assert not any(m.training for m in adapted.part.modules())
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 7])
+def test_the_target_is_clustered_as_often_as_asked(rounds: int, monkeypatch: Any) -> None:
+    calls, relabel = [], Contrastive._relabel
+
+    def counted(self: Contrastive, net: Any) -> None:
+        calls.append(1)
+        relabel(self, net)
+
+    monkeypatch.setattr(Contrastive, "_relabel", counted)
+    training = Training(steps=20, batch_size=8, accumulate=2)
+    CAN(rounds=rounds, training=training).adapt(table(0)[0])
+    assert len(calls) == rounds
+
+
+def test_rows_held_out_for_a_validator_are_not_drawn(monkeypatch: Any) -> None:
+    seen = []
+    monkeypatch.setattr(Contrastive, "found", lambda self: seen.append(len(self.y)) or {})
+    task, _ = table(0)
+    CAN(training=Training(steps=12, validator="source-risk")).adapt(task)
+    assert seen == [len(task.source) - round(0.1 * len(task.source))]
 
 
 def test_a_radius_of_nothing_labels_nothing() -> None:

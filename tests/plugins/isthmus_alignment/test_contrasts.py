@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus_alignment.shallow.contrasts import conditional, marginal
+from isthmus_alignment.shallow.contrasts import balanced, conditional, marginal
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(9, 4))
@@ -23,3 +23,8 @@ def test_classes_are_compared_each_on_its_own() -> None:
 
 def test_no_class_in_common_is_no_contrast() -> None:
     assert conditional(np.array([0, 0]), np.array([1]), 2).shape == (3, 0)
+
+
+def test_a_class_name_that_no_row_has_changes_nothing() -> None:
+    y, pseudo = np.array([0, 1, 1, 0]), np.array([0, 1, 1, 0, 0])
+    np.testing.assert_array_equal(balanced(y, pseudo, 2, 0.3), balanced(y, pseudo, 50, 0.3))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import linalg, sparse
 
-from isthmus import Labelled, Run, Schema, Task
+from isthmus import BadInput, Labelled, Run, Schema, Task
 from isthmus.deploy.export import export
 from isthmus.learners.linear import Linear, Logistic
 from isthmus.learners.neighbours import NearestNeighbours
@@ -161,3 +161,9 @@ def test_without_normalising_the_raw_rows_are_recoloured() -> None:
     aligned = x @ recolouring(x, target.x.astype(np.float64), 1.0)
     inner = Logistic().fit(aligned.astype(np.float32), source.y, None, CLASSES, Run())
     np.testing.assert_allclose(adapted.predict(target.x), inner.predict(target.x), atol=1e-4)
+
+
+@pytest.mark.parametrize("shrinkage", [-0.3, float("nan"), float("inf")])
+def test_a_shrinkage_that_is_none_is_refused(shrinkage: float) -> None:
+    with pytest.raises(BadInput, match="coral: shrinkage"):
+        CORAL(shrinkage=shrinkage)

@@ -4,6 +4,7 @@ import numpy as np
 import ot
 import pytest
 
+from isthmus import RunFailed
 from isthmus_alignment.transport.coupling import Stride, entropic, uniform
 from isthmus_alignment.transport.exact import exact
 
@@ -161,3 +162,10 @@ def test_omega_follows_the_rate_of_plain_errors():
     for step in range(2 * Stride.EVERY):  # errors that grow: plain steps again
         omega = stride.after(1.1**step)
     assert omega == 1
+
+
+def test_an_entropy_too_small_for_relaxed_marginals_is_said_so():
+    far = costs(9, 60, 60)
+    far[:20] += 1e4
+    with pytest.raises(RunFailed, match="entropy 1.0e-03 overflowed"):
+        entropic(far, 1e-3, relax=1.0)

@@ -86,6 +86,7 @@ def test_the_teacher_stands_between_refreshes_and_then_is_the_average() -> None:
             assert torch.equal(taught[-1], average)
         moved(net, step)
         assert next(steps, None) is None
+        o.stepped(cast(Any, net))
         assert not torch.equal(o.average.net.head.weight, average)
     assert torch.equal(taught[0], taught[1])
     assert torch.equal(taught[2], taught[3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from isthmus import BadInput, Labelled, Run, Schema, Task
+from isthmus import BadInput, Domain, Labelled, Run, Schema, Task
 from isthmus.learners.linear import Linear
 from isthmus_alignment.shallow.coral import recolouring
 from isthmus_alignment.shallow.easytl import EasyTL, assign
@@ -88,3 +88,16 @@ def test_another_learner_learns_those_labels() -> None:
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(BadInput, match="shrinkage=-1"):
         EasyTL(shrinkage=-1.0)
+
+
+def test_rows_with_the_same_centres_are_labelled_whatever_their_order() -> None:
+    grid = np.stack(np.meshgrid(*[np.arange(3.0)] * 2, np.arange(2.0)), -1).reshape(-1, 3)
+    x, y = np.float32(grid), np.arange(18) % 3
+    schema = Schema(kind="table", shape=(3,), classes=("a", "b", "c"))
+    found = []
+    for seed in range(4):
+        s, t = (np.random.default_rng(seed + i).permutation(18) for i in (0, 100))
+        source = Labelled(name="s", schema=schema, x=x[s], y=y[s])
+        task = Task(sources=(source,), target=Domain(name="t", schema=schema, x=x[t]))
+        found.append(EasyTL().adapt(task).predict(x).argmax(1).tolist())
+    assert found == found[:1] * 4

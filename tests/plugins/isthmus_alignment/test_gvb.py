@@ -83,3 +83,17 @@ def test_refuses_what_it_cannot_do() -> None:
         GVB().adapt(table_values(0)[0])
     with pytest.raises(BadInput, match="bridge_weight=-1"):
         GVB(bridge_weight=-1)
+
+
+def test_what_is_judged_on_the_way_is_what_would_be_deployed() -> None:
+    o, net = objective(), Tiny(3)
+    before = net.head.weight.detach().clone()
+    f = torch.randn(5, 4, dtype=torch.float64)
+    wanted = net.head(f) - o.bridge(f)
+    torch.testing.assert_close(o.deployed(cast(Any, net)).head(f), wanted)
+    assert torch.equal(net.head.weight, before)
+
+
+def test_an_average_of_weights_is_refused() -> None:
+    with pytest.raises(BadInput, match="gvb.*ema"):
+        GVB(training=Training(ema=0.9))

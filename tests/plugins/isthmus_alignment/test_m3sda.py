@@ -139,3 +139,13 @@ def test_refuses_what_it_cannot_do() -> None:
         M3SDA().adapt(table_values(0)[0])
     with pytest.raises(BadInput, match="moments=0"):
         M3SDA(moments=0)
+
+
+def test_averaged_weights_are_deployed_with_averaged_heads() -> None:
+    task, _ = table(0)
+    nets = [
+        M3SDA(training=Training(steps=12, ema=ema), encoder_steps=1).adapt(task).part
+        for ema in (None, 0.9)
+    ]
+    for one, other in zip(*(net.parameters() for net in nets), strict=True):
+        assert not torch.equal(one, other)

@@ -62,6 +62,7 @@ def test_the_teacher_follows_after_the_step() -> None:
     next(steps)
     assert torch.equal(o.teacher.net.head.weight, before)
     assert next(steps, None) is None
+    o.stepped(cast(Any, net))
     torch.testing.assert_close(o.teacher.net.head.weight, net.head.weight)  # the first average
     assert int(o.teacher.steps) == 1
 
@@ -99,3 +100,8 @@ def test_refuses_what_it_cannot_do() -> None:
         MeanTeacher(decay=2)
     with pytest.raises(BadInput, match="weight=-1"):
         MeanTeacher(weight=-1, view=Strong())
+
+
+def test_an_average_of_weights_beside_the_teacher_is_refused() -> None:
+    with pytest.raises(BadInput, match="mean-teacher.*decay"):
+        MeanTeacher(training=Training(ema=0.9))

@@ -173,3 +173,10 @@ def test_refuses_what_it_cannot_do() -> None:
     for broken in ({"pseudo": -1.0}, {"refreshes": 0}):
         with pytest.raises(BadInput, match=next(iter(broken))):
             SHOT(**broken)  # type: ignore[arg-type]
+
+
+def test_a_class_that_nobody_predicts_has_a_finite_gradient() -> None:
+    z = torch.tensor([[200.0, 0.0], [150.0, 0.0]], requires_grad=True)
+    mean_entropy(z).backward()
+    assert z.grad is not None
+    assert z.grad.isfinite().all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from isthmus_alignment.deep.virtual import virtual_divergence
+from isthmus_alignment.deep.virtual import _sized, virtual_divergence
 from tiny import Tiny, batches, slopes
 
 
@@ -77,3 +77,10 @@ def test_dropout_and_running_statistics_stay_as_they_are() -> None:
     assert all(torch.equal(net.state_dict()[k], v) for k, v in before.items())
     assert all(m.training for m in net.modules())
     assert net.encoder[1].momentum == 0.1  # type: ignore[index]
+
+
+def test_an_instance_whose_squares_underflow_does_not_become_huge() -> None:
+    x = torch.tensor([[1e-25, -1e-25], [3.0, 4.0], [0.0, 0.0]])
+    found = _sized(x, 2.0)
+    assert float(found[0].abs().max()) < 2.0
+    torch.testing.assert_close(found[1:], torch.tensor([[1.2, 1.6], [0.0, 0.0]]) * 2**0.5)
