@@ -15,7 +15,7 @@ from isthmus.errors import BadInput
 
 def clear(out: Path, resume: bool, overwrite: bool) -> None:
     """Refuse to write over something, unless asked to."""
-    from isthmus.artefact import foreign
+    from isthmus.artefact import KNOWN_FILES, foreign
 
     if not out.exists():
         return
@@ -25,13 +25,15 @@ def clear(out: Path, resume: bool, overwrite: bool) -> None:
         raise BadInput(f"--out {out} holds {unknown[0]!r}, which is not of an adapted model")
     if resume:
         return
-    if any(out.iterdir()) and not overwrite:
+    here = [out / name for name in sorted(KNOWN_FILES) if (out / name).exists()]
+    if here and not overwrite:
         done = (out / "adapted.json").exists()
         raise BadInput(
             f"--out {out} already holds {'an adapted model' if done else 'an unfinished run'}",
             hint="add --overwrite" + ("" if done else " or --resume") + ", or take another folder",
         )
-    shutil.rmtree(out)
+    for path in here:  # and nothing that hides beside them
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def key_of(question: Mapping[str, Any], task: Task) -> str:

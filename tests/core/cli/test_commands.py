@@ -447,3 +447,12 @@ def test_commas_and_quotes_of_classes_survive_csv(isthmus, tmp_path):
     printed = isthmus("predict", bundle, tmp_path / "a.npz", "--csv").out
     rows = list(csv.DictReader(printed.splitlines()))
     assert {row["label"] for row in rows} == set(names)
+
+
+def test_what_hides_in_a_folder_is_neither_in_the_way_nor_removed(isthmus, tmp_path):
+    (tmp_path / ".adapted.json.1234").write_text("left by a kill")
+    (tmp_path / ".git").mkdir()
+    for more in ([], ["--overwrite"]):
+        isthmus("adapt", *PAIR, "--strategy", "coral", "--out", tmp_path, *more)
+    assert (tmp_path / ".git").is_dir()
+    assert (tmp_path / "adapted.json").is_file()
