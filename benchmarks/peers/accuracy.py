@@ -76,12 +76,13 @@ def tables(ledger: Ledger, options: Any) -> Iterator[str]:
     count = {name: len(some) for name, some in tasks.items()}
     yield "| | " + " | ".join(f"{n} ({_share(count[n], len(pairs(n)))})" for n in sets) + " |"
     yield "|---|" + "---|" * len(sets)
-    ours = list(dict.fromkeys(r for name in sets for r in found[name] if r[0] == OURS))
+    every = dict.fromkeys(r for name in sets for r in found[name])
+    ours = [r for r in every if r[0] == OURS and r[2] == "default"]
     order = {row: -mean(found[n].get(row, (0.0, 0))[0] for n in sets) for row in ours}
     for row in sorted(ours, key=lambda row: order[row]):
         cells = [_cell(found[n].get(row), count[n]) for n in sets]
         yield f"| {row[1]} | " + " | ".join(cells) + " |"
-    for library in [lib for lib in LIBRARIES if lib != OURS]:
+    for library in LIBRARIES:
         for which, allowed in (("its defaults", {"default"}), ("all", {"default", "scaled"})):
             cells = []
             for name in sets:
@@ -89,7 +90,7 @@ def tables(ledger: Ledger, options: Any) -> Iterator[str]:
                     row: value
                     for row, (value, k) in found[name].items()
                     if row[0] == library and row[2] in allowed and k == count[name]
-                    and row[1] != "source-only"
+                    and not row[1].startswith("source-only")
                 }  # fmt: skip
                 if not full:
                     cells.append("none")

@@ -14,7 +14,10 @@ from isthmus.errors import BadInput
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Relation:
-    """Tuples of instances: ``index`` int64 (arity, m), ``weight`` float32 (m,) or None."""
+    """Tuples of instances: ``index`` int64 (arity, m), ``weight`` float32 (m,) or None.
+
+    Weights and directions are for plugins: what is built in follows every edge alike, both ways.
+    """
 
     index: NDArray[np.int64]
     name: str = "edge"

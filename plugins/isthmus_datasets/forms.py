@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +71,8 @@ def instances(archive: Archive, x: Any, form: str) -> Any:
         return x[..., None] if x.ndim == 3 else x
     if form == "series":
         return x.astype(np.float32)
-    flat = x.reshape(len(x), -1).astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinity
+        flat = x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float32)
     return flat / np.float32(255) if x.dtype == np.uint8 and x.ndim > 2 else flat
 
 

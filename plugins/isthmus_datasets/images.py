@@ -97,5 +97,6 @@ def _listed(folder: Path) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:
 
 def _images(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
             yield path

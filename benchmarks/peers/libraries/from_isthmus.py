@@ -11,6 +11,7 @@ from isthmus.domain import Domain
 from isthmus.learners.neighbours import NearestNeighbours
 from isthmus_alignment import plugin
 from isthmus_alignment.shallow.coral import CORAL
+from isthmus_alignment.shallow.meda import MEDA
 from isthmus_alignment.shallow.subspace_alignment import SubspaceAlignment
 from isthmus_alignment.shallow.tca import TCA
 from isthmus_alignment.transport.class_reg import OTClassReg
@@ -70,10 +71,13 @@ MATCHED: dict[str, Strategy] = {
     "lpl1": OTClassReg(norm="lpl1", learner=ONE),
     "jdot": JDOT(),
 }
+# A second setting, as peers have one: 30 components, and the weight of classes in median costs.
+SCALED: dict[str, Strategy] = {"meda": MEDA(components=30), "ot-class-reg": OTClassReg(eta=1.0)}
 METHODS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     **{name: {"default": (run, {"strategy": cls()})} for name, cls in shallow().items()},
     "source-only": {"default": (run, {"strategy": SourceOnly()})},
     "source-only-1nn": {"default": (run, {"strategy": replace(SourceOnly(), learner=ONE)})},
 }
-for name, strategy in MATCHED.items():
-    METHODS.setdefault(name, {})["matched"] = (run, {"strategy": strategy})
+for setting, given in (("matched", MATCHED), ("scaled", SCALED)):
+    for name, strategy in given.items():
+        METHODS.setdefault(name, {})[setting] = (run, {"strategy": strategy})

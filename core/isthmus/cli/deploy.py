@@ -45,9 +45,13 @@ def export(
     if sample is not None:
         from isthmus.compose import load_domain
         from isthmus.manager import discover
+        from isthmus.matching import match_one
 
         seed = record.get("seed", 0) if seed is None else seed
-        rows = load_domain(discover(), sample, data_root, seed).x
+        found, said = match_one(load_domain(discover(), sample, data_root, seed), adapted.schema)
+        rows = found.x
+        for sentence in said:
+            talk.say(sentence)
     manifest = write_bundle(adapted, out, record=record, sample=rows, overwrite=overwrite)
     size = sum(p.stat().st_size for p in out.iterdir())
     result = {
@@ -94,7 +98,10 @@ def predict(talk: Talk, bundle: Path, inputs: tuple[str, ...], device: str, as_c
         talk.say(loaded(loading))
     found: list[dict[str, Any]] = []
     for given in read_inputs(inputs, predictor.manifest):
-        found += described(predictor, predictor.predict(given.x), given.names)
+        values = predictor.predict(given.x)
+        found += described(
+            predictor, values if given.kept is None else values[given.kept], given.names
+        )
     if as_csv and not talk.as_json:
         written = csv.DictWriter(sys.stdout, list(found[0]) if found else [], lineterminator="\n")
         written.writeheader()

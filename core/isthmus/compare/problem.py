@@ -65,6 +65,8 @@ def load_problem(
             "seed": seed,
             "holdout": holdout,
             "schema": asdict(task.schema),
+            # Which domain is what, where there may be doubt.
+            **({"sources": len(sources), "support": bool(support)} if len(given) != 3 else {}),
             "data": [rows.fingerprint(d.x, getattr(d, "y", None)) for d in given],
         },
     )

@@ -37,6 +37,7 @@ def write_report(
     title: str,
     cells: Sequence[Cell],
     *,
+    chosen: Sequence[Cell] = (),
     score: str | None = None,
     higher: bool = True,
     validators: Mapping[str, bool] = {},
@@ -47,6 +48,7 @@ def write_report(
 ) -> None:
     """Write the page, by ``score`` (default: the first one; ``higher``: whether more is better).
 
+    ``chosen`` are cells that a validator chose among ``cells``, shown as strategies beside them.
     ``validators`` (name: higher is better) are judged as rules of selection. ``images`` maps a
     caption to uint8 or 0..255 images (n, h, w, c), ``how`` says how the study was run, and
     ``study`` is the path of its file in the command that runs one cell again.
@@ -63,12 +65,13 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    score = score or main_score(cells)
+    score, copies = score or main_score(cells), {c.strategy for c in chosen}
+    own, cells = cells, [*cells, *chosen]
     table = grid(cells, score)
     per = per_task(cells, table, higher=higher)
-    summary = summarise(cells, score=score, higher=higher)
+    summary = summarise(cells, score=score, higher=higher, chosen=copies)
     oracles = {r["strategy"] for r in summary if r["oracle"]}
-    ranked = ranking(table, higher=higher, leave_out=oracles) if cells else None
+    ranked = ranking(table, higher=higher, leave_out=oracles | copies) if cells else None
     digits = decimals(per.mean)
     rows = _rows(summary, table, per)
     limit = _limit(per, table, oracles)
@@ -82,7 +85,7 @@ def write_report(
         cells=cells,
         rows=rows,
         families=sorted({r["family"] for r in summary} - {""}),
-        verdict=verdict(summary, ranked, cells, digits),
+        verdict=verdict([r for r in summary if r["strategy"] not in copies], ranked, own, digits),
         shade=lambda gain: _shade(gain, limit),
         limit=limit,
         steps=STEPS,

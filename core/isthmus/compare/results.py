@@ -15,13 +15,15 @@ from typing import Any
 
 from isthmus.atomic import write_atomically
 from isthmus.compare.cell import Cell
+from isthmus.compare.runner import left_out, named
 from isthmus.compare.store import Store
-from isthmus.compare.study import Study, parse_study
+from isthmus.compare.study import StrategySpec, Study, TaskSpec, parse_study
 from isthmus.errors import BadInput
 from isthmus.manager import Catalogue
 
 PACKAGES = ("isthmus", "torch", "scikit-learn", "numpy", "scipy")
 FORMAT = 1
+DEFAULTS = ("accuracy", "r2")  # the evaluators of a study that names none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,8 @@ class Results:
         write_report(
             folder / "report.html",
             self.study.name,
-            [*self.cells, *chosen],
+            self.cells,
+            chosen=chosen,
             score=self.score,
             higher=self.higher.get(self.score, True),
             validators=self.validators,
@@ -68,7 +71,8 @@ class Results:
 def open_results(folder: Path) -> Results:
     """Read a folder, also one whose study was killed or is still running.
 
-    A record belongs to the planned cell of its names; of several, the last written counts.
+    A cell that was planned has its record by its key; one of an older folder by its names, the last
+    written of several.
     """
     try:
         body = json.loads((folder / "study.json").read_text(encoding="utf-8"))
@@ -81,35 +85,36 @@ def open_results(folder: Path) -> Results:
         raise BadInput(
             f"{folder} holds no study", hint="isthmus compare STUDY.toml --out DIR makes one"
         ) from error
-    known = {(c.task, c.strategy, c.seed): c for c in Store(folder / "cells")}
-    cells = [
-        known.get((task.name, spec.label, seed))
-        or Cell(
-            task=task.name,
-            strategy=spec.label,
-            seed=seed,
-            status="missing",
-            reason="not run yet",
-            method=spec.name,
-            group=spec.group,
-        )
-        for task, seed, spec in study.cells()
-    ]
-    return Results(
+    store = Store(folder / "cells")
+    planned = store.planned()
+    known = {} if planned else {(c.task, c.strategy, c.seed): c for c in store}
+
+    def cell(task: TaskSpec, seed: int, spec: StrategySpec) -> Cell:
+        names = task.name, spec.label, seed
+        if blank := planned.get(names):
+            if blank.status != "ok":  # it could not begin, and says why
+                return blank
+            record = store.get(blank.key)
+            return left_out(blank) if record is None else named(record, blank)
+        new = Cell(task=task.name, strategy=spec.label, seed=seed, method=spec.name)
+        return known.get(names) or left_out(dataclasses.replace(new, group=spec.group))
+
+    results = Results(
         study=study,
         path=body["path"],
-        cells=tuple(cells),
+        cells=(),
         score=body["score"],
         higher=body["higher"],
         how=body["how"],
     )
+    return with_cells(results, [cell(*one) for one in study.cells()])
 
 
 def begin(
     folder: Path, study: Study, path: Path, catalogue: Catalogue, how: Mapping[str, str]
 ) -> Results:
     """Write down what is about to be run, so that the folder explains itself from the start."""
-    names = {*(study.evaluators or ("accuracy", "r2")), *study.validators}
+    names = {*(study.evaluators or DEFAULTS), *study.validators}
     higher = {
         n: catalogue.evaluators[n].higher_is_better for n in names if n in catalogue.evaluators
     }
@@ -130,7 +135,8 @@ def with_cells(results: Results, cells: Sequence[Cell], **more: str) -> Results:
     """Return the results with the cells in the study's order, and more of how they were made."""
     score = results.score
     if not results.study.evaluators:  # the default depends on what the tasks predict
-        score = next((next(iter(c.scores)) for c in cells if c.scores), score)
+        found = {name for c in cells for name in c.scores}
+        score = next((name for name in DEFAULTS if name in found), score)
     return dataclasses.replace(
         results, cells=tuple(cells), score=score, how={**results.how, **more}
     )

@@ -12,6 +12,7 @@ from isthmus.compare.cell import Cell
 from isthmus.compare.executors import Executor, Job
 from isthmus.compare.executors.serial import Serial
 from isthmus.compare.problem import Problem
+from isthmus.compare.scoring import wanted_of
 from isthmus.compare.store import Store, finished
 from isthmus.strategy import Adapted
 
@@ -45,7 +46,6 @@ def run_study(
     its own cells and no others.
     """
     study = bench.setup.study
-    wanted = {*study.evaluators, *study.validators}
     planned = list(study.cells())
     ready: list[Outcome] = []  # cells that need no worker, met while looking for some that do
     told: set[tuple[str, int]] = set()
@@ -59,15 +59,18 @@ def run_study(
                 told.add((task.name, seed))
                 for sentence in problem.said:
                     say(f"{task.name}: {sentence}")
-            record = store.get(blank.key) if store is not None else None
+            record = None
+            if store is not None:
+                store.plan(blank)
+                record = store.get(blank.key)
             if blank.status != "ok":
                 ready.append(Outcome(number=number, cell=blank, fresh=True))
-            elif _keeps(record, which, wanted):
+            elif _keeps(record, which, wanted_of(study, problem)):
                 # Its names are those of this study: they are no part of what it is.
-                cell = _named(record, blank) if record is not None else _left_out(blank)
+                cell = named(record, blank) if record is not None else left_out(blank)
                 ready.append(Outcome(number=number, cell=cell, fresh=False))
             else:
-                before[number] = record
+                before[number] = None if which == "overwrite" else record
                 yield Job(number=number, task=task, seed=seed, strategy=spec, blank=blank)
 
     count = itertools.count(1)
@@ -78,7 +81,8 @@ def run_study(
 
     for job, cell, adapted in executor.run(jobs(), bench):
         if store is not None and cell.key:
-            store.put(_merged(before.pop(job.number), cell))
+            cell = _merged(before.pop(job.number), cell)
+            store.put(cell)
         while ready:
             yield done(ready.pop(0))
         problem = bench.problem(job.task, job.seed) if adapted is not None else None
@@ -108,19 +112,22 @@ def _keeps(record: Cell | None, which: Which, wanted: set[str]) -> bool:
     return finished(record, wanted)
 
 
-def _named(record: Cell, blank: Cell) -> Cell:
+def named(record: Cell, blank: Cell) -> Cell:
+    """Return a record under the names of a study, which are no part of what it is."""
     names = ("task", "strategy", "group", "settings", "few_labels", "oracle", "method", "family")
     return replace(record, **{name: getattr(blank, name) for name in names})
 
 
-def _left_out(blank: Cell) -> Cell:
+def left_out(blank: Cell) -> Cell:
     return replace(blank, status="missing", reason="not run yet")
 
 
 def _merged(old: Cell | None, new: Cell) -> Cell:
-    """Keep the scores of evaluators that this study does not ask for: they are as true as ever."""
-    if old is None or old.status != "ok" or new.status != "ok":
+    """Keep what was scored before: it is true also where one score more took too long."""
+    if old is None or old.status != "ok":
         return new
-    return replace(
-        new, scores={**old.scores, **new.scores}, unscored={**old.unscored, **new.unscored}
-    )
+    if new.status != "ok":
+        return replace(old, said=(*old.said, f"run once more, it {new.status}: {new.reason}"))
+    scores = {**old.scores, **new.scores}
+    unscored = {k: v for k, v in {**old.unscored, **new.unscored}.items() if k not in scores}
+    return replace(new, scores=scores, unscored=unscored)

@@ -7,10 +7,22 @@ from dataclasses import replace
 
 from isthmus.compare.problem import Problem
 from isthmus.compare.study import Study
+from isthmus.domain import Schema
 from isthmus.errors import IsthmusError
 from isthmus.evaluator import Evidence, Recipe, judge
 from isthmus.manager import Catalogue
 from isthmus.strategy import Adapted
+
+
+def default_of(schema: Schema) -> str:
+    """Return the evaluator that ranks where a study names none."""
+    return "r2" if schema.is_regression else "accuracy"
+
+
+def wanted_of(study: Study, problem: Problem | str) -> set[str]:
+    """Return the evaluators and validators that a cell must have been judged by."""
+    default = () if isinstance(problem, str) else (default_of(problem.task.schema),)
+    return {*(study.evaluators or default), *study.validators}
 
 
 def score(
@@ -32,7 +44,7 @@ def score(
         judged = replace(unseen, target=problem.test)
     scores: dict[str, float] = {}
     unscored: dict[str, str] = {}
-    for name in study.evaluators or (("r2",) if schema.is_regression else ("accuracy",)):
+    for name in study.evaluators or (default_of(schema),):
         evaluator = catalogue.evaluators[name]()
         if not evaluator.applies(schema):
             unscored[name] = "does not apply to this kind of output"
@@ -52,6 +64,8 @@ def score(
             _note(name, float(value), scores, unscored)  # type: ignore[arg-type]
         except IsthmusError as error:
             unscored[name] = str(error)
+        except Exception as error:  # a plugin's fault must not cost the scores there are
+            unscored[name] = f"{type(error).__name__}: {error}"
     return scores, unscored
 
 

@@ -8,6 +8,7 @@ them for something that the validator likes better.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,12 +64,20 @@ def find_best(
         study.enqueue_trial(first)
     for number in range(search.trials):
         trial = study.ask()
-        point = {key: _suggest(trial, key, values) for key, values in search.space.items()}
+        point = {
+            key: _suggest(trial, key, values, defaults.get(key))
+            for key, values in search.space.items()
+        }
         try:
             recipe, adapted = attempt(point)
             found = value(recipe, adapted)
         except Exception as error:
             trouble = str(error) if isinstance(error, IsthmusError) else repr(error)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            trials.append({"settings": point, "failed": trouble})
+            continue
+        if not math.isfinite(found):
+            trouble = f"{search.by} gave {found}"
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             trials.append({"settings": point, "failed": trouble})
             continue
@@ -84,12 +93,13 @@ def find_best(
     return recipe, adapted, diagnostics
 
 
-def _suggest(trial: Any, key: str, values: Any) -> Any:
+def _suggest(trial: Any, key: str, values: Any, default: Any) -> Any:
     if not isinstance(values, Mapping):
         return trial.suggest_categorical(key, list(values))
     low, high, step = values["low"], values["high"], values.get("step")
     log = bool(values.get("log", False))
-    if isinstance(low, int) and isinstance(high, int):
+    whole = isinstance(low, int) and isinstance(high, int)
+    if whole and not isinstance(default, float):  # {low = 0, high = 1} of a share is no choice of 2
         return trial.suggest_int(key, low, high, step=step or 1, log=log)
     return trial.suggest_float(key, low, high, step=step, log=log)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from isthmus.atomic import write_atomically
 from isthmus.compare.cell import Cell
 
+PLANNED = "planned.jsonl"
 DONE = {"ok", "refused"}  # what failed or took too long is tried again
 
 
@@ -27,6 +28,21 @@ class Store:
         text = json.dumps(dataclasses.asdict(cell), indent=1)
         write_atomically(self.folder / f"{cell.key}.json", text.encode())
 
+    def plan(self, blank: Cell) -> None:
+        """Note what a cell of the study is; the last note of its names counts (see ``planned``)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / PLANNED).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dataclasses.asdict(blank)) + "\n")
+
+    def planned(self) -> dict[tuple[str, str, int], Cell]:
+        """Return the blank cells of the study by task, strategy and seed; a cut line is skipped."""
+        try:
+            lines = (self.folder / PLANNED).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return {}
+        cells = [cell for line in lines if (cell := _parse(line)) is not None]
+        return {(c.task, c.strategy, c.seed): c for c in cells}
+
     def __iter__(self) -> Iterator[Cell]:
         """Yield what can be read, the oldest first."""
         for path in sorted(self.folder.glob("*.json"), key=lambda p: (p.stat().st_mtime_ns, p)):
@@ -43,7 +59,14 @@ def finished(cell: Cell, wanted: Collection[str]) -> bool:
 
 def _read(path: Path) -> Cell | None:
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        return _parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _parse(text: str) -> Cell | None:
+    try:
+        body = json.loads(text)
         return Cell(**{**body, "said": tuple(body["said"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None

@@ -8,12 +8,12 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from isthmus.compare.typed import fill, fits, tables
 from isthmus.errors import BadInput, nearest
 
 FLOOR = "source-only"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +120,10 @@ def read_study(path: Path) -> Study:
 def parse_study(body: Mapping[str, Any], where: str) -> Study:
     """Build a study from TOML values: tables ``[[task]]``, ``[[pairs]]`` and ``[[strategy]]``."""
     rest = {k: v for k, v in body.items() if k not in ("task", "pairs", "strategy")}
-    tasks = [_task(t, where) for t in body.get("task", ())]
-    tasks += [task for p in body.get("pairs", ()) for task in _pairs(p, f"{where}: [[pairs]]")]
-    specs = [_strategy(s, f"{where}: [[strategy]]") for s in body.get("strategy", ())]
+    tasks = [_task(t, where) for t in tables(body, "task", where)]
+    pairs = tables(body, "pairs", where)
+    tasks += [task for p in pairs for task in _pairs(p, f"{where}: [[pairs]]")]
+    specs = [_strategy(s, f"{where}: [[strategy]]") for s in tables(body, "strategy", where)]
     strategies = [point for s in specs for point in s.points()]
     if not tasks or not strategies:
         raise BadInput(f"{where}: expected at least one [[task]] or [[pairs]] and one [[strategy]]")
@@ -132,7 +133,7 @@ def parse_study(body: Mapping[str, Any], where: str) -> Study:
     ):
         if twice := next((n for n in names if names.count(n) > 1), None):
             raise BadInput(f"{where}: two times the {what} {twice!r}")
-    study = _fill(Study, {**rest, "tasks": tasks, "strategies": strategies}, where)
+    study = fill(Study, {**rest, "tasks": tasks, "strategies": strategies}, where)
     known = {t.name for t in tasks}
     for s in strategies:
         for name in s.tasks:
@@ -159,9 +160,9 @@ def _check_numbers(study: Study, where: str) -> None:
 
 def _strategy(given: Mapping[str, Any], where: str) -> StrategySpec:
     given = dict(given)
-    if "search" in given:
-        given["search"] = _fill(Search, given["search"], f"{where}: search")
-    spec = _fill(StrategySpec, given, where)
+    if isinstance(given.get("search"), Mapping):
+        given["search"] = fill(Search, given["search"], f"{where}: search")
+    spec = fill(StrategySpec, given, where)
     for key, values in spec.grid.items():
         if not isinstance(values, list) or not values:
             raise BadInput(f"{where}: grid.{key} = {values!r}, expected a list of values")
@@ -173,7 +174,9 @@ def _task(given: Mapping[str, Any], where: str) -> TaskSpec:
     if "source" in given:
         source = given.pop("source")
         given["sources"] = [source] if isinstance(source, str) else source
-    task = _fill(TaskSpec, given, f"{where}: [[task]]")
+    elif "sources" not in given:
+        raise BadInput(f"{where}: a [[task]] has no source")
+    task = fill(TaskSpec, given, f"{where}: [[task]]")
     name = task.name or f"{'+'.join(map(_short, task.sources))} -> {_short(task.target)}"
     return dataclasses.replace(task, name=name)
 
@@ -189,8 +192,10 @@ def _pairs(given: Mapping[str, Any], where: str) -> Iterator[TaskSpec]:
         if key not in known:
             raise BadInput(f"{where} has no key {key!r}", hint=nearest(key, known))
     domains = given.get("domains", ())
-    if not isinstance(domains, Mapping):
+    if fits(domains, tuple[str, ...]):
         domains = {_short(uri): uri for uri in domains}
+    if not isinstance(domains, Mapping) or not fits([*domains.values()], tuple[str, ...]):
+        raise BadInput(f"{where}: expected domains = [URI, ...], or a table of names and URIs")
     if len(domains) < 2:
         raise BadInput(f"{where}: expected at least two domains with different names")
     for (a, source), (b, target) in itertools.permutations(domains.items(), 2):
@@ -219,14 +224,3 @@ def _text(value: Any) -> str:
         if isinstance(value, Sequence) and not isinstance(value, str)
         else str(value)
     )
-
-
-def _fill(cls: type[T], given: Mapping[str, Any], where: str) -> T:
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in given:
-        if key not in known:
-            raise BadInput(f"{where} has no key {key!r}", hint=nearest(key, known))
-    try:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
-    except TypeError as error:
-        raise BadInput(f"{where}: {error}") from error

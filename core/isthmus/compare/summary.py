@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,25 @@ from isthmus.compare.statistics import gains, grid, ranking
 
 
 def summarise(
-    cells: Sequence[Cell], *, score: str | None = None, higher: bool = True
+    cells: Sequence[Cell],
+    *,
+    score: str | None = None,
+    higher: bool = True,
+    chosen: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return one row per strategy, best first by the gain in ``score`` (default: the first one).
 
     ``mean``, ``gain`` and what follows from them are those of ``Gain``; ``worse`` counts the tasks
     with a loss, ``tasks`` those with a score, ``seconds`` is the sum over cells. ``rank`` is the
     mean rank among the strategies that are no oracles, None where missing cells forbid one.
+    ``chosen`` strategies are copies of others' cells: shown, and neither tested nor ranked.
     """
     score = score or next((next(iter(c.scores)) for c in cells if c.scores), "")
     of = {c.strategy: c for c in reversed(cells)}  # what all cells of a strategy have in common
     oracles = {c.strategy for c in cells if c.oracle}
     table = grid(cells, score)
-    ranked = ranking(table, higher=higher, leave_out=oracles)
+    apart = oracles | {*chosen}
+    ranked = ranking(table, higher=higher, leave_out=apart)
     ranks = dict(zip(ranked.strategies, ranked.ranks, strict=True)) if ranked else {}
     known = ~np.isnan(table.values)
     out = [
@@ -50,7 +56,7 @@ def summarise(
             "missing": g.missing,
             "seconds": float(np.nansum(table.seconds[i])),
         }
-        for i, g in enumerate(gains(table, higher=higher, oracles=oracles))
+        for i, g in enumerate(gains(table, higher=higher, oracles=apart))
     ]
     return sorted(out, key=lambda row: _merit(row, 1 if higher else -1), reverse=True)
 

@@ -86,7 +86,7 @@ def _refuse(folder: Path, overwrite: bool) -> None:
     if not overwrite:
         raise BadInput(f"{folder} exists", hint="choose another folder, or pass --overwrite")
     empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.is_symlink() or not (empty or (folder / manifests.NAME).is_file()):
+    if folder.is_symlink() or not (empty or manifests.is_bundle(folder)):
         raise BadInput(f"{folder} is no bundle, so it is not overwritten")
 
 
@@ -117,7 +117,7 @@ def _fill(
         "kind": schema.kind,
         **_signature(folder / MODEL, schema),
         **about,
-        "loading": manifests.loading(record) if schema.kind == "table" else {},
+        "loading": manifests.loading(record) if schema.kind in ("table", "graph") else {},
         "precision": "fp32",
         "record": {"versions": _versions(), **portable(record)},
         "parity": {**dataclasses.asdict(parity), "batches": list(parity.batches), **tolerance},

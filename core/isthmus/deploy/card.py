@@ -114,8 +114,8 @@ def _checks(manifest: Mapping[str, Any]) -> str:
         f"onnxruntime differs from the trained model by at most {p['max_abs_diff']:.2g} on batches "
         f"of {_text(list(dict.fromkeys(p['batches'])))} rows{labels}. "
         f"`golden_input.npz` holds {rows}, `golden_output.npz` what the trained model answers: "
-        "any server can be checked with them. `isthmus verify` compares every file with "
-        "`manifest.json`."
+        "any server can be checked with them. `isthmus predict` compares every file with "
+        "`manifest.json` first."
     )
 
 

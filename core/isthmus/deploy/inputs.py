@@ -25,11 +25,13 @@ HINT = "a bundle reads .npz, .csv, image files and folders of images"
 class Input:
     """What ``Predictor.predict`` takes, and where each row comes from: ``a.csv:0``, ``b.png``.
 
-    Of several files the names have their folders too.
+    Of several files the names have their folders too. ``kept``: the rows that were asked for, of a
+    graph that is needed whole.
     """
 
     x: Any
     names: Sequence[str]
+    kept: NDArray[np.int64] | None = None
 
 
 def read_inputs(given: Sequence[str], manifest: Mapping[str, Any]) -> list[Input]:
@@ -48,7 +50,7 @@ def read_inputs(given: Sequence[str], manifest: Mapping[str, Any]) -> list[Input
         if pictures and kind == "image":
             images += pictures
         elif path.suffix.lower() == ".npz":
-            found.append(_npz(path, location.options, kind, label))
+            found += _npz(path, location.options, kind, label)
         elif path.suffix.lower() == ".csv" and kind == "table":
             width = manifest["inputs"][0]["dims"][1]
             features = manifest.get("features", ())
@@ -89,6 +91,7 @@ class Compressed:
         sound = (
             pointers.ndim == columns.ndim == 1
             and values.shape == columns.shape
+            and values.dtype.kind in "biuf"
             and {pointers.dtype.kind, columns.dtype.kind} <= {"i", "u"}
             and len(pointers) > 0
             and pointers[0] == 0
@@ -144,15 +147,38 @@ def _check_options(text: str, given: Mapping[str, str], known: set[str]) -> None
             raise BadInput(f"{text}: prediction has no option {key!r}", hint=nearest(key, known))
 
 
-def _npz(path: Path, options: Mapping[str, str], kind: str, label: str) -> Input:
+def _npz(path: Path, options: Mapping[str, str], kind: str, label: str) -> list[Input]:
     found = files.read_npz(path)
+    name = options.get("x", "x")
+    if options.get("split") != "all" or not _separate(found, name):
+        return [_some_rows(path, found, options, kind, label)]
+    train, test = (
+        _some_rows(path, found, {**options, "split": split}, kind, label)
+        for split in ("train", "test")
+    )
+    first = len(train.names)
+    return [train, Input(test.x, [f"{label}:{first + i}" for i in range(len(test.names))])]
+
+
+def _separate(found: Mapping[str, NDArray[Any]], name: str) -> bool:
+    """Whether the test split has arrays of its own."""
+    return any(f"{name}_test{end}" in found for end in ("", "_indptr"))
+
+
+def _some_rows(
+    path: Path, found: Mapping[str, NDArray[Any]], options: Mapping[str, str], kind: str, label: str
+) -> Input:
     x, mask = _instances(path, found, options)
+    if kind in ("image", "series") and isinstance(x, Compressed):
+        raise BadInput(f"{path} holds a sparse matrix, and this bundle predicts on {kind} data")
     if kind == "graph":
         if "edges" not in found:
             raise BadInput(f"{path} has no array 'edges', and this bundle predicts on graphs")
         x = Graph(x[:] if isinstance(x, Compressed) else x, (Relation(index=found["edges"]),))
-        mask = None  # a node's neighbours are needed whatever rows were asked for
-    elif kind == "image" and isinstance(x, np.ndarray) and x.ndim == 3:
+        kept = None if mask is None else np.flatnonzero(mask)
+        asked = range(len(x)) if kept is None else kept.tolist()
+        return Input(x, [f"{label}:{i}" for i in asked], kept)  # neighbours are needed all the same
+    if kind == "image" and isinstance(x, np.ndarray) and x.ndim == 3:
         x = x[..., None]
     if mask is not None:
         x = x.take(mask) if isinstance(x, Compressed) else x[mask]
@@ -168,7 +194,7 @@ def _instances(
     name, split, mask = options.get("x", "x"), options.get("split", "all"), None
     if split not in ("all", "train", "test"):
         raise BadInput(f"split={split}, expected train or test")
-    separate = any(f"{name}_test{end}" in found for end in ("", "_indptr"))
+    separate = _separate(found, name)
     if separate and split == "test":
         name += "_test"
     elif not separate and split != "all":
@@ -179,8 +205,10 @@ def _instances(
     if f"{name}_indptr" in found:
         columns = found.get(f"{name}_indices", np.zeros(0))
         values = found.get(f"{name}_data", np.ones(len(columns), np.float32))
-        width = int(found.get("n_features", np.array(0)))
-        x: Any = Compressed(values, columns, found[f"{name}_indptr"], width)
+        width = found.get("n_features", np.array(0))
+        if width.ndim or width.dtype.kind not in "iu":
+            raise BadInput(f"{path}: n_features is no whole number")
+        x: Any = Compressed(values, columns, found[f"{name}_indptr"], int(width))
     elif name in found and found[name].ndim:
         x = found[name]
     else:

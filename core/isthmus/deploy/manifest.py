@@ -18,7 +18,6 @@ from isthmus.sealed import digest
 FORMAT = 1
 NAME = "manifest.json"
 MODEL = "model.onnx"
-SIGNATURES = {"model.sig"}  # made after the manifest; `isthmus verify --key` reads it
 _ABSOLUTE = re.compile(r"(?<![\w/\\.])(?:~|[A-Za-z]:)?[\\/](?:[^\\/\s#:'\"]+[\\/])+")
 
 
@@ -38,7 +37,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = _parse(path)
     files: dict[str, Any] = manifest["files"]
     for found in sorted(folder.iterdir()):
-        if found.name not in files and found.name not in SIGNATURES | {NAME}:
+        if found.name not in files and found.name != NAME:
             raise GateFailed(f"{folder} holds {found.name!r}, which its manifest does not list")
     for name, expected in files.items():
         _check(folder / name, expected)
@@ -52,6 +51,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if (folder / location).stat().st_nlink > 1:
             raise GateFailed(f"{location} is a hard link: its content may change from elsewhere")
     return manifest
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether every entry of a folder is one that its manifest lists, sound or not."""
+    try:
+        listed = set(json.loads((folder / NAME).read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return {p.name for p in folder.iterdir()} <= listed | {NAME}
 
 
 def seal(folder: Path, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,13 +77,17 @@ def seal(folder: Path, body: Mapping[str, Any]) -> dict[str, Any]:
 def loading(record: Mapping[str, Any]) -> dict[str, str]:
     """Return what the loader did to the rows of the target before the model saw them.
 
-    These are the options of its URI that change numbers, which the graph does not repeat.
+    These are the options of its URI that change numbers, which the graph does not repeat. Texts
+    are embedded by a model.
     """
     try:
-        options = Location.parse(str(record.get("target"))).options
+        target = Location.parse(str(record.get("target")))
     except BadInput:  # the words of somebody who exports from Python
         return {}
-    return {k: v for k, v in options.items() if k in ("normalise", "fill", "as") and v != "none"}
+    if target.scheme == "text":
+        return {"model": target.options.get("model", "its default")}
+    said = [("normalise", "none"), ("fill", "none"), ("as", "graph")]
+    return {k: target.options[k] for k, same in said if target.options.get(k, same) != same}
 
 
 def sha256(path: Path) -> str:

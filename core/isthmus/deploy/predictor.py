@@ -14,6 +14,7 @@ from isthmus.deploy import arrays
 from isthmus.deploy.manifest import MODEL, read_manifest
 from isthmus.deploy.providers import create_session
 from isthmus.errors import BadInput
+from isthmus.graph import Graph, Relation
 
 VALUES = 2**23  # of the input of one run: bounds memory
 ROWS = 4096
@@ -68,8 +69,9 @@ class Predictor:
 
         ``x`` is, by the kind of the bundle: rows (n, d), an array or a SciPy matrix; images, a
         sequence of uint8 (height, width, channels) of any sizes or one array (n, height, width,
-        channels); a graph, ``(features, edges)`` or ``isthmus.Graph``; or a mapping of input
-        names to arrays. Raises BadInput that says what was expected.
+        channels); a graph, ``(features, edges)`` or ``isthmus.Graph``, whose edges are followed
+        both ways; or a mapping of input names to arrays, as the graph takes them. A data frame's
+        columns are taken by name. Raises BadInput that says what was expected.
         """
         if isinstance(x, Mapping):
             return self._named(x)
@@ -99,6 +101,10 @@ class Predictor:
 
     def _rows(self, x: Any) -> NDArray[np.float32]:
         spec = self._inputs[0]
+        if hasattr(x, "columns") and (features := self.manifest.get("features")):
+            if missing := [name for name in features if name not in x.columns]:
+                raise BadInput(f"the data frame has no column {missing[0]!r}")
+            x = x[features]
         x = x if hasattr(x, "shape") and not hasattr(x, "iloc") else np.asarray(x)
         size = _size(math.prod(x.shape[1:]))
         n = x.shape[0] if x.shape else 0
@@ -125,11 +131,11 @@ class Predictor:
         return out
 
     def _graph(self, x: Any) -> NDArray[np.float32]:
-        if callable(getattr(x, "edges", None)):
-            x = (x.features, x.edges())
-        if not isinstance(x, tuple | list) or len(x) != 2:
+        if isinstance(x, tuple | list) and len(x) == 2:
+            x = Graph(x[0], (Relation(index=x[1]),))
+        if not callable(getattr(x, "edges", None)):
             raise BadInput(f"expected a graph as (features, edges), got {type(x).__name__}")
-        return self._named({self._inputs[0]["name"]: x[0], "edges": x[1]})
+        return self._named({self._inputs[0]["name"]: x.features, "edges": x.edges()})
 
     def _named(self, x: Mapping[str, Any]) -> NDArray[np.float32]:
         """Run once on named inputs: rows that hang together are not split."""

@@ -59,6 +59,8 @@ def conform(graph: OnnxGraph, sample: Mapping[str, NDArray[Any]]) -> dict[str, N
         if like.dtype == np.uint8 and value.dtype != np.uint8:
             value = value.round().clip(0, 255)
         out[name] = np.ascontiguousarray(value, like.dtype)
+        if not np.isfinite(out[name]).all():
+            raise BadInput(f"sample {name!r} holds NaN or infinity: fill or leave out such rows")
     return out
 
 

@@ -84,7 +84,7 @@ def test_a_grid_becomes_a_strategy_for_each_combination():
         ({"strategy": [{"name": "coral", "search": {"spac": {}}}]}, "'space'"),
         ({"strategy": [{"name": "coral", "search": {"space": {}}}]}, "by"),
         ({"seeds": [0, 0]}, "twice"),
-        ({"seeds": ["a"]}, "whole numbers"),
+        ({"seeds": ["a"]}, "whole number"),
         ({"timeout": 0}, "above 0"),
         ({"threads": -1}, "above 0"),
     ],

@@ -91,7 +91,7 @@ def test_the_summary_pairs_with_source_only_and_counts_what_is_missing():
     [
         ({"seds": [1]}, "'seeds'"),
         ({"task": []}, "at least one"),
-        ({"task": [{"target": "digits:blurred"}]}, "sources"),
+        ({"task": [{"target": "digits:blurred"}]}, "no source"),
         ({"strategy": [{"nme": "coral"}]}, "'name'"),
         ({"strategy": [{"name": "coral"}, {"name": "coral"}]}, "two times"),
         ({"strategy": [{"name": "coral", "tasks": ["u"]}]}, "no task 'u'"),
