@@ -96,7 +96,7 @@ def test_a_validator_that_raises_costs_nothing_but_its_score(tmp_path, monkeypat
     def broken(self, evidence):
         raise ValueError("of a plugin")
 
-    monkeypatch.setattr(Entropy, "evaluate", broken)
+    monkeypatch.setattr(Entropy, "score", broken)
     _, kept = run(tmp_path, validators=["entropy"])
     assert kept.cells[0].status == "ok"
     assert kept.cells[0].unscored == {"entropy": "ValueError: of a plugin"}
