@@ -23,9 +23,9 @@ from isthmus_alignment.transport.exact import exact
 class OTEMD(Strategy):
     """Couple the rows of both domains at the least cost; move each source row to its partners.
 
-    Cost between O(n²) and O(n³), memory about 40 n² bytes up to 4,000 rows of a domain, and
+    Cost between O(n²) and O(n³), memory about 27 n² bytes up to 4,000 rows of a domain, and
     mini-batches of 1,000 rows above. On one core, 1,000 / 4,000 / 8,000 / 100,000 rows a side of 50
-    columns: 0.2 / 5.3 / 5.3 / 57 s and 39 / 635 / 75 / 194 MB of extra memory. The plan is sparse,
+    columns: 0.1 / 2.2 / 3.1 / 54 s and 35 / 427 / 62 / 191 MB of extra memory. The plan is sparse,
     so CSR rows stay CSR. Several sources are pooled. Every row must find partners: with other
     shares of the classes in the target some are moved to the wrong class. Accuracy, in brackets
     source-only with 1-NN: Office-Caltech SURF (12 tasks) 33.7 (31.4), COIL20 84.9 (84.0), USPS and

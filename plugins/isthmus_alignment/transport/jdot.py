@@ -35,9 +35,9 @@ class JDOT(Strategy):
     for classes, the squared error in deviations for values. These are what the default learner
     minimises, so that neither step raises the objective (``squared`` errors of classes may). The
     model starts from the source, all sources pooled, and reads target rows as they are. Cost per
-    iteration: an exact plan, between O(n²) and O(n³), and a fit; memory about 40 n² bytes up to
+    iteration: an exact plan, between O(n²) and O(n³), and a fit; memory about 30 n² bytes up to
     4,000 rows of a domain, and mini-batches of 1,000 rows above. On one core, 1,000 / 4,000 / 8,000
-    rows a side of 50 columns: 0.5 / 12 / 43 s and 41 / 634 / 64 MB of extra memory. Accuracy with
+    rows a side of 50 columns: 0.4 / 7.6 / 42 s and 35 / 467 / 64 MB of extra memory. Accuracy with
     the default learner, in brackets source-only: Office-Caltech SURF (12 tasks) 44.5 (46.7), COIL20
     81.3 (79.7); with ``squared`` 44.5 and 84.9. With source labels that the model already fits
     well, it follows the model.

@@ -28,9 +28,9 @@ class OTLabelPropagation(Strategy):
 
     Rows stay where they are, so that nothing is mapped when deployed; a target row that is coupled
     with several classes counts for each by its share (shares below 1% are left out). Cost between
-    O(n²) and O(n³), memory about 40 n² bytes up to 4,000 rows of a domain, and mini-batches of
-    1,000 rows above. On one core, 1,000 / 4,000 / 8,000 / 100,000 rows a side of 50 columns: 0.2 /
-    5.2 / 4.3 / 54 s and 39 / 634 / 64 / 181 MB of extra memory. Several sources are pooled. Shares
+    O(n²) and O(n³), memory about 20 n² bytes up to 4,000 rows of a domain, and mini-batches of
+    1,000 rows above. On one core, 1,000 / 4,000 / 8,000 / 100,000 rows a side of 50 columns: 0.1 /
+    2.0 / 3.2 / 54 s and 35 / 281 / 54 / 181 MB of extra memory. Several sources are pooled. Shares
     of the classes in the target are taken to be the source's. Accuracy with the default learner, in
     brackets source-only: Office-Caltech SURF (12 tasks) 38.1 (46.7), COIL20 84.9 (79.7); with
     sinkhorn 42.0 and 87.9, at several times the time.
