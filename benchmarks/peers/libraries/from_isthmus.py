@@ -71,8 +71,8 @@ MATCHED: dict[str, Strategy] = {
     "lpl1": OTClassReg(norm="lpl1", learner=ONE),
     "jdot": JDOT(),
 }
-# A second setting, as peers have one: 30 components, and the weight of classes in median costs.
-SCALED: dict[str, Strategy] = {"meda": MEDA(components=30), "ot-class-reg": OTClassReg(eta=1.0)}
+# A second setting, as peers have one: columns in one unit as they are, a weight of median costs.
+SCALED: dict[str, Strategy] = {"meda": MEDA(normalise=False), "ot-class-reg": OTClassReg(eta=1.0)}
 METHODS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     **{name: {"default": (run, {"strategy": cls()})} for name, cls in shallow().items()},
     "source-only": {"default": (run, {"strategy": SourceOnly()})},
