@@ -456,3 +456,20 @@ def test_what_hides_in_a_folder_is_neither_in_the_way_nor_removed(isthmus, tmp_p
         isthmus("adapt", *PAIR, "--strategy", "coral", "--out", tmp_path, *more)
     assert (tmp_path / ".git").is_dir()
     assert (tmp_path / "adapted.json").is_file()
+
+
+def test_a_sample_is_read_by_the_names_of_its_columns(isthmus, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = ["a,b,c,y"] + [f"{i},{10 + i},{20 + i},{rng.integers(0, 2)}" for i in range(20)]
+    (tmp_path / "s.csv").write_text("\n".join(rows))
+    (tmp_path / "t.csv").write_text(
+        "c,b,a\n" + "\n".join(f"{20 + i},{10 + i},{i}" for i in range(9))
+    )
+    model = tmp_path / "model"
+    pair = ["--source", f"csv:{tmp_path}/s.csv#label=y", "--target", f"csv:{tmp_path}/t.csv"]
+    isthmus("adapt", *pair, "--strategy", "coral", "--out", model)
+    bundle = tmp_path / "bundle"
+    isthmus("export", model, "--sample", f"csv:{tmp_path}/t.csv", "--out", bundle)
+    golden = np.load(bundle / "golden_input.npz")["x"]
+    assert (golden[:, 0] < golden[:, 1]).all()
+    assert (golden[:, 1] < golden[:, 2]).all()

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from isthmus.deploy import bundle, export
 from isthmus.deploy.bundle import read_manifest, write_bundle
+from isthmus.deploy.manifest import loading
 from isthmus.errors import BadInput, GateFailed, NotExportable
 from isthmus.graph import Graph, Relation
 
@@ -246,3 +247,45 @@ def test_folders_are_taken_out_of_a_record():
     for kept in ("https://arxiv.org/abs/1", "digits:rotated", "a/b.npz", "x -> y", "1/2"):
         assert portable(kept) == kept
     assert portable({"a": (np.int64(3), Path("/x/y.z"))}) == {"a": [3, "y.z"]}
+
+
+def test_a_folder_of_others_with_a_manifest_is_not_overwritten(artefacts, tmp_path):
+    app = tmp_path / "app"
+    (app / "src").mkdir(parents=True)
+    for text in ('{"name": "My web app"}', '{"files": {}}', "[]"):
+        (app / "manifest.json").write_text(text)
+        (app / "src" / "code.js").write_text("precious")
+        with pytest.raises(BadInput, match="is no bundle"):
+            write_bundle(artefacts["table"], app, record={}, overwrite=True)
+        assert (app / "src" / "code.js").exists()
+
+
+def test_a_sample_with_holes_is_refused_before_anything_is_checked(artefacts, rows, tmp_path):
+    hole = rows.copy()
+    hole[3, 2] = np.nan
+    with pytest.raises(BadInput, match="sample 'x' holds NaN"):
+        write_bundle(artefacts["table"], tmp_path / "b", record={}, sample=hole[:5])
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "wanted"),
+    [
+        ("npz:a.npz#normalise=zscore&split=train", {"normalise": "zscore"}),
+        ("npz:a.npz#normalise=none&as=graph", {}),
+        ("npz:a.npz#as=table&fill=mean", {"fill": "mean", "as": "table"}),
+        ("text:a.csv#column=t&model=foo", {"model": "foo"}),
+        ("text:a.csv#column=t", {"model": "its default"}),
+        ("last year's customers", {}),
+        (None, {}),
+    ],
+)
+def test_what_a_loader_did_to_the_target_is_known(target, wanted):
+    assert loading({"target": target}) == wanted
+
+
+def test_graphs_say_what_their_loader_did_too(artefacts, tmp_path):
+    record = {"target": "npz:g.npz#normalise=zscore"}
+    manifest = write_bundle(artefacts["graph"], tmp_path / "b", record=record)
+    assert manifest["loading"] == {"normalise": "zscore"}
+    assert "normalise=zscore" in (tmp_path / "b" / "README.md").read_text()

@@ -168,3 +168,47 @@ def test_text_in_a_column_of_features_is_refused_by_name(manifests, tmp_path):
     manifest = {**manifests["table"], "features": [*"abcde"]}
     with pytest.raises(BadInput, match="column 'b' holds text"):
         read_inputs([str(tmp_path / "x.csv")], manifest)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_both_splits_are_read_in_order_when_asked_for(manifests, tmp_path, rows, is_sparse):
+    path, arrays = tmp_path / "a.npz", {"x": rows[:6], "x_test": rows[6:9]}
+    if is_sparse:
+        arrays = {"n_features": 5} | {
+            f"{name}_{part}": getattr(sparse.csr_matrix(x), part)
+            for name, x in arrays.items()
+            for part in ("data", "indices", "indptr")
+        }
+    np.savez(path, **arrays)
+    found = read_inputs([f"{path}#split=all"], manifests["table"])
+    np.testing.assert_array_equal(np.concatenate([f.x[:] for f in found]), rows[:9])
+    assert [n for f in found for n in f.names] == [f"a.npz:{i}" for i in range(9)]
+
+
+def test_a_split_of_a_graph_is_predicted_among_all_its_nodes(manifests, tmp_path, rows):
+    path, mask = tmp_path / "g.npz", np.arange(40) % 4 != 1
+    np.savez(path, x=rows, edges=np.array([[0, 1], [1, 2]]), train=mask)
+    found = only(read_inputs([f"{path}#split=test"], manifests["graph"]))
+    assert len(found.x) == 40
+    assert found.kept.tolist() == np.flatnonzero(~mask).tolist()
+    assert found.names[:2] == ["g.npz:1", "g.npz:5"]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "said"),
+    [
+        ({"n_features": np.array([5])}, "table", "n_features is no whole number"),
+        ({"n_features": np.array("five")}, "table", "n_features is no whole number"),
+        ({"x_data": np.array(["a"])}, "table", "not a CSR"),
+        ({"x_data": np.array([1j])}, "table", "not a CSR"),
+        ({}, "image", "holds a sparse matrix"),
+    ],
+)
+def test_odd_sparse_matrices_are_refused(manifests, tmp_path, change, kind, said):
+    arrays = {
+        "x_data": np.ones(1), "x_indices": np.zeros(1, int), "x_indptr": np.array([0, 1]),
+        "n_features": 5,
+    }  # fmt: skip
+    np.savez(tmp_path / "s.npz", **{**arrays, **change})
+    with pytest.raises(BadInput, match=said):
+        read_inputs([str(tmp_path / "s.npz")], manifests[kind])

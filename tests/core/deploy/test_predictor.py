@@ -165,3 +165,31 @@ print(p.reason)
     assert json.loads(found) == []
     assert reason
     assert done.stderr == ""
+
+
+def test_edges_of_a_pair_are_followed_both_ways_and_once(served, rows):
+    index = np.array([[0, 1, 2, 2, 0, 3], [1, 2, 0, 5, 1, 3]])
+    graph = Graph(rows, (Relation(index=index),))
+    np.testing.assert_array_equal(
+        served["graph"].predict((rows, index)), served["graph"].predict(graph)
+    )
+
+
+def test_columns_of_a_data_frame_are_taken_by_name(bundles, rows, monkeypatch):
+    class Frame:
+        def __init__(self, x, columns):
+            self.x, self.columns = x, columns
+            self.iloc = self.shape = None
+
+        def __getitem__(self, names):
+            return Frame(self.x[:, [self.columns.index(n) for n in names]], names)
+
+        def __array__(self, dtype=None, copy=None):
+            return self.x
+
+    served = Predictor(bundles["table"], "cpu")
+    served.manifest["features"] = [*"abcde"]
+    wanted = served.predict(rows)
+    np.testing.assert_array_equal(served.predict(Frame(rows[:, ::-1], [*"edcba"])), wanted)
+    with pytest.raises(BadInput, match="no column 'e'"):
+        served.predict(Frame(rows[:, :4], [*"abcd"]))

@@ -72,6 +72,14 @@ def test_the_split_does_not_read_the_content(folder, load):
     assert [p.name for p in load("images:pets#split=test").x.paths] == before
 
 
+def test_hidden_folders_within_are_left_out(folder, load):
+    before = len(load(f"images:{folder}"))
+    label = next(folder.iterdir())
+    (label / ".ipynb_checkpoints").mkdir()
+    next(label.glob("*.png")).rename(label / ".ipynb_checkpoints" / "copy.png")
+    assert len(load(f"images:{folder}")) == before - 1
+
+
 def test_hidden_files_and_other_files_are_left_out(folder, load):
     (folder / "README.txt").write_text("pets")
     (folder / ".cache").mkdir()
