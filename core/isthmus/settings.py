@@ -94,7 +94,13 @@ def configure(cls: type[T], settings: Mapping[str, Any]) -> T:
 
 def check(recipe: Any) -> None:
     """Raise BadInput where a recipe, or one within, has a text that its field does not allow."""
-    for name, hint in _settings(type(recipe)).items():
+    if not dataclasses.is_dataclass(recipe):
+        return
+    try:
+        hints = _settings(type(recipe))
+    except NameError:  # its types have names that only the function knows which it was made in
+        return
+    for name, hint in hints.items():
         value = getattr(recipe, name)
         if dataclasses.is_dataclass(value):
             check(value)

@@ -269,3 +269,17 @@ def test_a_setting_that_stays_wrong_is_told_first():
 def test_a_text_that_a_field_does_not_know_is_refused_within_too():
     with pytest.raises(BadInput, match="schedule='often': expected"):
         check(Neural(training=Training(schedule="often")))
+
+
+def test_what_cannot_be_looked_up_is_left_to_itself():
+    class Plain:
+        pass
+
+    Here = Literal["a"]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Local:
+        kind: Here = "a"
+
+    check(Plain())
+    check(Local(kind="b"))
