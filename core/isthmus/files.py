@@ -70,9 +70,10 @@ def read_cells(path: Path | str) -> dict[str, NDArray[Any]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
-            header = _header(path, next(reader, []))
+            lines = filter(None, reader)  # blank ones are skipped, wherever they are
+            header = _header(path, next(lines, []))
             cells = []
-            for line in filter(None, reader):
+            for line in lines:
                 if len(line) != len(header):
                     raise BadInput(
                         f"{path}, line {reader.line_num}: {len(line)} cells, expected {len(header)}"

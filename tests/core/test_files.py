@@ -182,3 +182,10 @@ def test_reading_needs_neither_torch_nor_sklearn():
     code = f"import sys, isthmus.files; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_blank_lines_of_a_table_are_skipped_wherever_they_are(tmp_path):
+    (tmp_path / "t.csv").write_text("\n\na,b\n\n1,2\n\n")
+    header, columns = read_csv(tmp_path / "t.csv")
+    assert header == ["a", "b"]
+    assert columns["b"].tolist() == [2.0]
