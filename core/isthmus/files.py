@@ -9,7 +9,7 @@ import csv
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,20 @@ TEXT = np.dtypes.StringDType()  # as long as each cell is: one long review must 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)", re.IGNORECASE)
 _GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 _ORIENTATION = 0x0112  # the EXIF tag; values from 5 on swap height and width
+
+
+def visible(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files below a folder with such an ending, sorted.
+
+    What hides is what file systems and editors leave: ``._a.png``, ``.cache/a.png``.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
 
 
 def read_npz(path: Path | str) -> dict[str, NDArray[Any]]:

@@ -13,14 +13,15 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from isthmus.errors import BadInput, nearest
+from isthmus.fields import PLAIN, hints_of, plain_slug, recipe_type, slug, spell
+from isthmus.fields import choices as choices
 
 T = TypeVar("T")
-_PLAIN = (bool, int, float, str)
 
 
 def describe(recipe: Any) -> Any:
@@ -32,7 +33,7 @@ def describe(recipe: Any) -> Any:
         return [describe(v) for v in recipe]
     if isinstance(recipe, float) and not math.isfinite(recipe):
         raise BadInput(f"a setting must be finite, got {recipe}")
-    if recipe is None or isinstance(recipe, _PLAIN):
+    if recipe is None or isinstance(recipe, PLAIN):
         return recipe
     raise BadInput(f"a setting must be a number, text or a recipe, got {type(recipe).__name__}")
 
@@ -42,7 +43,7 @@ def restore(value: Any, base: type[T]) -> T:
     if not isinstance(value, dict) or "type" not in value:
         raise BadInput(f"expected the settings of a {base.__name__}, got {value!r}")
     cls = resolve(value["type"], base)
-    hints = _settings(cls)
+    hints = hints_of(cls)
     if wrong := [key for key in value if key not in (*hints, "type")]:
         raise BadInput(f"{cls.__name__} has no setting {wrong[0]!r}", hint=nearest(wrong[0], hints))
     given = {key: _parse(v, hints[key], key) for key, v in value.items() if key != "type"}
@@ -97,7 +98,7 @@ def check(recipe: Any) -> None:
     if not dataclasses.is_dataclass(recipe):
         return
     try:
-        hints = _settings(type(recipe))
+        hints = hints_of(type(recipe))
     except NameError:  # its types have names that only the function knows which it was made in
         return
     for name, hint in hints.items():
@@ -105,59 +106,38 @@ def check(recipe: Any) -> None:
         if dataclasses.is_dataclass(value):
             check(value)
         elif get_origin(hint) is Literal and value not in get_args(hint):
-            raise BadInput(f"{name}={value!r}: expected {_spell(hint)}")
+            raise BadInput(f"{name}={value!r}: expected {spell(hint)}")
 
 
 def parameters(recipe: Any, prefix: str = "") -> Iterator[dict[str, Any]]:
     """Yield name, type and default of each hyper-parameter, nested ones dotted."""
-    for name, hint in _settings(type(recipe)).items():
+    for name, hint in hints_of(type(recipe)).items():
         value, path = getattr(recipe, name), prefix + name
         if dataclasses.is_dataclass(value):
-            if options := choices(_recipe_type(hint) or type(value)):
-                yield {"name": path, "type": " | ".join(options), "default": _slug(type(value))}
+            if options := choices(recipe_type(hint) or type(value)):
+                yield {"name": path, "type": " | ".join(options), "default": slug(type(value))}
             yield from parameters(value, path + ".")
         else:
-            yield {"name": path, "type": _spell(hint), "default": describe(value)}
-
-
-def choices(base: type[T]) -> dict[str, Callable[[], T]]:
-    """Return what makes each recipe of a type, by slug, as the command line writes them.
-
-    These are the concrete subclasses, and what ``base.shorthands()`` adds to them.
-    """
-    found: dict[str, Callable[[], T]] = {}
-    if "shorthands" in vars(base):
-        found.update(vars(base)["shorthands"].__get__(None, base)())
-    found.update(_concrete(base))
-    return dict(sorted(found.items()))
-
-
-def _concrete(base: type[T]) -> dict[str, Callable[[], T]]:
-    found: dict[str, Callable[[], T]] = {}
-    for cls in base.__subclasses__():
-        found.update(_concrete(cls))
-        if dataclasses.is_dataclass(cls) and not inspect.isabstract(cls):
-            found[_slug(cls)] = cls
-    return found
+            yield {"name": path, "type": spell(hint), "default": describe(value)}
 
 
 def _assign(recipe: Any, path: list[str], text: Any, key: str) -> Any:
-    hints, name = _settings(type(recipe)), path[0]
+    hints, name = hints_of(type(recipe)), path[0]
     if name not in hints:
         known = [p["name"] for p in parameters(recipe)]
         hint = nearest(".".join(path), known)
-        raise BadInput(f"{_slug(type(recipe))} has no setting {key!r}", hint=hint)
+        raise BadInput(f"{slug(type(recipe))} has no setting {key!r}", hint=hint)
     inner = getattr(recipe, name)
     if len(path) == 1:
         # What is chosen already keeps its settings, which may be the strategy's own.
-        same = dataclasses.is_dataclass(inner) and _plain_slug(text) == _slug(type(inner))
+        same = dataclasses.is_dataclass(inner) and plain_slug(text) == slug(type(inner))
         value = inner if same else _parse(text, hints[name], key)
     else:
         if not dataclasses.is_dataclass(inner):
-            options = _spell(hints[name])
+            options = spell(hints[name])
             raise BadInput(
                 f"{key!r}: {name!r} is {describe(inner)}, which has no settings of its own",
-                hint=f"choose one first: {name}={options}" if _recipe_type(hints[name]) else "",
+                hint=f"choose one first: {name}={options}" if recipe_type(hints[name]) else "",
             )
         value = _assign(inner, path[1:], text, key)
     try:
@@ -173,7 +153,7 @@ def _parse(value: Any, hint: Any, key: str) -> Any:
         for option in options:
             if type(value) in (type(option), str) and str(value) == str(option):
                 return option
-        raise BadInput(f"{key}={value}: expected {_spell(hint)}")
+        raise BadInput(f"{key}={value}: expected {spell(hint)}")
     if get_origin(hint) in (types.UnionType, typing.Union):
         return _parse_union(value, options, key)
     if get_origin(hint) is tuple:
@@ -181,12 +161,12 @@ def _parse(value: Any, hint: Any, key: str) -> Any:
         if isinstance(value, str):
             items = [t.strip() for t in value.removesuffix(",").split(",") if value]
         if not isinstance(items, tuple | list):
-            raise BadInput(f"{key}={value}: expected {_spell(hint)}")
+            raise BadInput(f"{key}={value}: expected {spell(hint)}")
         of = options[:1] * len(items) if options[-1] is Ellipsis else options
         if len(of) != len(items):
             raise BadInput(f"{key}={value}: expected {len(of)} values, got {len(items)}")
         return tuple(_parse(t, h, key) for t, h in zip(items, of, strict=True))
-    if hint in _PLAIN:
+    if hint in PLAIN:
         return _parse_plain(value, hint, key)
     if not inspect.isclass(hint):
         raise BadInput(f"{key} cannot be given as text")
@@ -194,14 +174,10 @@ def _parse(value: Any, hint: Any, key: str) -> Any:
         return restore(value, hint)
     if isinstance(value, hint):
         return value
-    made, slug = choices(hint), _plain_slug(value)
-    if slug in made:
-        return made[slug]()
-    raise BadInput(f"{key}={value}: no such {_slug(hint)}", hint=nearest(slug, made))
-
-
-def _plain_slug(value: Any) -> str:
-    return str(value).lower().replace("-", "").replace("_", "")
+    made, named = choices(hint), plain_slug(value)
+    if named in made:
+        return made[named]()
+    raise BadInput(f"{key}={value}: no such {slug(hint)}", hint=nearest(named, made))
 
 
 def _parse_union(value: Any, options: tuple[Any, ...], key: str) -> Any:
@@ -234,40 +210,6 @@ def _parse_plain(value: Any, kind: type, key: str) -> Any:
 
 
 _SPELT = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
-
-
-def _settings(cls: type) -> dict[str, Any]:
-    """Return the type of each field."""
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
-
-
-def _recipe_type(hint: Any) -> type[Any] | None:
-    """Return the class in ``Learner`` or ``Learner | None``."""
-    for option in get_args(hint) or (hint,):
-        if inspect.isclass(option) and option not in (*_PLAIN, type(None), tuple):
-            return option
-    return None
-
-
-def _spell(hint: Any) -> str:
-    """Return a type as the command line shows it."""
-    if get_origin(hint) is Literal:
-        return " | ".join(map(str, get_args(hint)))
-    if get_origin(hint) in (types.UnionType, typing.Union):
-        return " | ".join(_spell(a) for a in get_args(hint))
-    if get_origin(hint) is tuple:
-        items = get_args(hint)
-        return ",".join("..." if a is Ellipsis else _spell(a) for a in items)
-    if hint is type(None):
-        return "none"
-    if not inspect.isclass(hint) or hint in _PLAIN:
-        return getattr(hint, "__name__", str(hint))
-    return " | ".join(choices(hint)) or hint.__name__
-
-
-def _slug(cls: type) -> str:
-    return cls.__name__.lower()
 
 
 def _packages() -> set[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from isthmus import files
 from isthmus.dataset import Dataset, Location
 from isthmus.domain import Domain, Labelled, Schema
 from isthmus.errors import BadInput
@@ -75,7 +75,7 @@ def _listed(folder: Path) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:
     """Return the files, their class ids (all 0 where unlabelled) and the class names."""
     inside = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     loose = [p for p in inside if p.is_file() and p.suffix.lower() in SUFFIXES]
-    groups = [(p, list(_images(p))) for p in inside if p.is_dir()]
+    groups = [(p, files.visible(p, SUFFIXES)) for p in inside if p.is_dir()]
     if loose and any(paths for _, paths in groups):
         raise BadInput(
             f"{folder} holds images both in sub-folders and beside them, such as {loose[0].name}",
@@ -93,10 +93,3 @@ def _listed(folder: Path) -> tuple[list[Path], np.ndarray, tuple[str, ...]]:
             )
     y = np.repeat(np.arange(len(groups)), [len(paths) for _, paths in groups])
     return [p for _, paths in groups for p in paths], y, tuple(p.name for p, _ in groups)
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            yield path

@@ -62,5 +62,8 @@ def finished(out: Path, key: str) -> tuple[dict[str, Any], Mapping[str, Any]] | 
 
 
 def weights_of(start: Path) -> str:
-    """Return the SHA-256 of an adapted model's weights."""
-    return hashlib.sha256((start / "weights.safetensors").read_bytes()).hexdigest()
+    """Return the SHA-256 of an adapted model's weights, which ``artefact.load`` has compared."""
+    from isthmus.artefact import FORMAT
+    from isthmus.sealed import read_sealed
+
+    return str(read_sealed(start / "adapted.json", FORMAT)["weights"])

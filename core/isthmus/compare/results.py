@@ -16,6 +16,7 @@ from typing import Any
 from isthmus.atomic import write_atomically
 from isthmus.compare.cell import Cell
 from isthmus.compare.runner import left_out, named
+from isthmus.compare.scoring import DEFAULTS
 from isthmus.compare.store import Store
 from isthmus.compare.study import StrategySpec, Study, TaskSpec, parse_study
 from isthmus.errors import BadInput
@@ -23,7 +24,6 @@ from isthmus.manager import Catalogue
 
 PACKAGES = ("isthmus", "torch", "scikit-learn", "numpy", "scipy")
 FORMAT = 1
-DEFAULTS = ("accuracy", "r2")  # the evaluators of a study that names none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def begin(
     higher = {
         n: catalogue.evaluators[n].higher_is_better for n in names if n in catalogue.evaluators
     }
-    score = study.evaluators[0] if study.evaluators else "accuracy"
+    score = (study.evaluators or DEFAULTS)[0]
     body = {
         "format": FORMAT,
         "path": str(path),

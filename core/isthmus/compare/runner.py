@@ -12,7 +12,7 @@ from isthmus.compare.cell import Cell
 from isthmus.compare.executors import Executor, Job
 from isthmus.compare.executors.serial import Serial
 from isthmus.compare.problem import Problem
-from isthmus.compare.scoring import wanted_of
+from isthmus.compare.scoring import evaluators_of
 from isthmus.compare.store import Store, finished
 from isthmus.strategy import Adapted
 
@@ -63,9 +63,11 @@ def run_study(
             if store is not None:
                 store.plan(blank)
                 record = store.get(blank.key)
-            if blank.status != "ok":
+            if blank.status != "ok" or isinstance(problem, str):  # it cannot be run, and says why
                 ready.append(Outcome(number=number, cell=blank, fresh=True))
-            elif _keeps(record, which, wanted_of(study, problem)):
+                continue
+            wanted = {*evaluators_of(study, problem.task.schema), *study.validators}
+            if _keeps(record, which, wanted):
                 # Its names are those of this study: they are no part of what it is.
                 cell = named(record, blank) if record is not None else left_out(blank)
                 ready.append(Outcome(number=number, cell=cell, fresh=False))

@@ -13,16 +13,12 @@ from isthmus.evaluator import Evidence, Recipe, judge
 from isthmus.manager import Catalogue
 from isthmus.strategy import Adapted
 
-
-def default_of(schema: Schema) -> str:
-    """Return the evaluator that ranks where a study names none."""
-    return "r2" if schema.is_regression else "accuracy"
+DEFAULTS = ("accuracy", "r2")  # for classes and for values, where a study names no evaluator
 
 
-def wanted_of(study: Study, problem: Problem | str) -> set[str]:
-    """Return the evaluators and validators that a cell must have been judged by."""
-    default = () if isinstance(problem, str) else (default_of(problem.task.schema),)
-    return {*(study.evaluators or default), *study.validators}
+def evaluators_of(study: Study, schema: Schema) -> tuple[str, ...]:
+    """Return the evaluators of a cell, the one that ranks first."""
+    return study.evaluators or (DEFAULTS[schema.is_regression],)
 
 
 def score(
@@ -44,7 +40,7 @@ def score(
         judged = replace(unseen, target=problem.test)
     scores: dict[str, float] = {}
     unscored: dict[str, str] = {}
-    for name in study.evaluators or (default_of(schema),):
+    for name in evaluators_of(study, schema):
         evaluator = catalogue.evaluators[name]()
         if not evaluator.applies(schema):
             unscored[name] = "does not apply to this kind of output"

@@ -65,19 +65,15 @@ def find_best(
     for number in range(search.trials):
         trial = study.ask()
         point = {
-            key: _suggest(trial, key, values, defaults.get(key))
-            for key, values in search.space.items()
+            key: _suggest(trial, key, values, first[key]) for key, values in search.space.items()
         }
         try:
             recipe, adapted = attempt(point)
             found = value(recipe, adapted)
+            if not math.isfinite(found):
+                raise RunFailed(f"{search.by} gave {found}")
         except Exception as error:
             trouble = str(error) if isinstance(error, IsthmusError) else repr(error)
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            trials.append({"settings": point, "failed": trouble})
-            continue
-        if not math.isfinite(found):
-            trouble = f"{search.by} gave {found}"
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             trials.append({"settings": point, "failed": trouble})
             continue

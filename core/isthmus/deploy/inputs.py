@@ -131,14 +131,8 @@ def _locate(text: str) -> Location:
 
 def _pictures(path: Path) -> list[Path]:
     if path.is_dir():
-        found = (p for p in path.rglob("*") if p.suffix.lower() in IMAGES and p.is_file())
-        return sorted(p for p in found if not _hidden(p.relative_to(path)))
+        return files.visible(path, IMAGES)
     return [path] if path.suffix.lower() in IMAGES else []
-
-
-def _hidden(path: Path) -> bool:
-    """Whether a file system or an editor left it there: ``._a.png``, ``.cache/a.png``."""
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _check_options(text: str, given: Mapping[str, str], known: set[str]) -> None:

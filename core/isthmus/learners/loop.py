@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import operator
-import statistics
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from isthmus.learners.feed import Batch, Feed, prepared
 from isthmus.learners.memory import keep_freed
 from isthmus.learners.network import Network
 from isthmus.learners.ranks import Ranks
+from isthmus.learners.told import SLOWER, tell
 from isthmus.learners.training import Training as Training
 from isthmus.learners.training import optimiser_for
 from isthmus.strategy import Run
@@ -38,7 +38,6 @@ from isthmus.tensors import device_of
 
 FLUSH = 50  # steps between two readings of the losses
 PATIENCE = 1.0  # seconds
-SLOWER = "try a smaller learning rate: --set training.lr=... or --set training.clip=1"
 PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -161,7 +160,7 @@ def train(
                 best.look(objective.deployed(judged), done, trained)
                 over = best.over
             if done % FLUSH == 0 or now > min(flushed + PATIENCE, stop):
-                _flush(pending, run)
+                tell(pending, run)
                 run.progress(stage, done, training.steps)
                 checkpoint.maybe_save(done)
                 flushed = now
@@ -169,7 +168,7 @@ def train(
             if late and done < training.steps:
                 run.say(f"the time budget ended training after {done} of {training.steps} steps")
                 break
-    _flush(pending, run)
+    tell(pending, run)
     if not all(bool(p.isfinite().all()) for p in both.parameters()):
         raise RunFailed(f"the weights are not finite after step {done - 1}", hint=SLOWER)
     run.progress(stage, done, training.steps)
@@ -243,24 +242,3 @@ def _gradient(
             fabric.backward(total, inputs=None if step.only is None else [*step.only])
             found.append({k: v.detach() for k, v in step.losses.items()})
     return found
-
-
-def _flush(pending: list[tuple[int, dict[str, Tensor]]], run: Run) -> None:
-    """Read the gathered losses in one transfer; a loss that is not finite ends the run.
-
-    What is told of a step is the mean of each loss over all that it did: several steps of an
-    objective, batches that are accumulated.
-    """
-    if not pending:
-        return
-    values = iter(torch.stack([v.float() for _, d in pending for v in d.values()]).tolist())
-    read: dict[int, dict[str, list[float]]] = {}
-    for i, losses in pending:
-        for name in losses:
-            value = next(values)
-            if not math.isfinite(value):
-                raise RunFailed(f"the {name!r} loss became {value} at step {i}", hint=SLOWER)
-            read.setdefault(i, {}).setdefault(name, []).append(value)
-    for i, found in read.items():
-        run.log(i, {name: statistics.fmean(every) for name, every in found.items()})
-    pending.clear()

@@ -37,13 +37,19 @@ def exact(cost: Array, iterations: int, start: Array | None = None) -> Coupling:
     log n time, at worst O(n³); memory some twice the cost's. Costs of very different sizes are all
     given to the simplex at once, which takes longer and more memory.
     """
-    largest = float(np.abs(cost).max())
-    some = tuple(slice(None, None, max(1, n // SAMPLE)) for n in cost.shape)
-    if cost.size <= FEW or not largest < WILD * np.median(np.abs(cost[some])):
+    if cost.size <= FEW:
+        return _coupling(*_simplex(cost, iterations, start))
+    every = [max(1, n // SAMPLE) for n in cost.shape]
+    near = cost[:: every[0]]
+    some = np.ascontiguousarray(near[:, :: every[1]])
+    largest = float(max(cost.max(), -cost.min()))
+    if not largest < WILD * np.median(np.abs(some)):
         return _coupling(*_simplex(cost, iterations, start))
     cost, bound = np.ascontiguousarray(cost, np.float64), NEGATIVE * largest
-    starts = [v for v in (start, _potential(cost)) if v is not None]
-    pairs = _shortlist(cost, max(starts, key=lambda v: _dual(cost, v)))
+    v = _potential(near, some)
+    if start is not None:
+        v = max(start, v, key=lambda v: _dual(cost, v))
+    pairs = _shortlist(cost, v)
     for _ in range(ROUNDS):
         listed = (cost.ravel()[pairs], np.divmod(pairs, cost.shape[1]))
         plan, log = _simplex(sparse.coo_array(listed, shape=cost.shape), iterations)
@@ -75,11 +81,12 @@ def _coupling(plan: Array, log: dict[str, Any]) -> Coupling:
     )
 
 
-def _potential(cost: Array) -> Array:
-    """Return about the target's potential (n_target,), from the plan of a sample."""
-    steps = [max(1, n // SAMPLE) for n in cost.shape]
-    near = cost[:: steps[0]]
-    some = np.ascontiguousarray(near[:, :: steps[1]])
+def _potential(near: Array, some: Array) -> Array:
+    """Return about the target's potential (n_target,), from the plan of a sample.
+
+    ``near`` (k, n_target) are the costs of some source rows, ``some`` (k, l) of them those of some
+    target rows.
+    """
     _, log = _simplex(some, some.size)
     width = float(np.quantile(some - log["u"][:, None] - log["v"], NEAR))
     return softmin(near.T, log["u"], max(width, 1e-9 * float(np.abs(some).max())) or 1.0)
